@@ -44,7 +44,7 @@ func (c *check) imports(f *file) {
 		}
 		for _, root := range slices.Sorted(maps.Keys(c.rules.Owners)) {
 			owners := c.rules.Owners[root]
-			if _, ok := withinAny(f.dir, owners); within(target, root) && !ok {
+			if within(target, root) && !withinAny(f.dir, owners) {
 				c.report(f, spec.Pos(), "%s imports %s: only %s may", f.dir, target, strings.Join(owners, " and "))
 			}
 		}
@@ -86,7 +86,7 @@ func (c *check) pureImport(f *file, spec *ast.ImportSpec, target string) {
 			c.report(f, spec.Pos(), "%s imports %s as %s: use its name", f.dir, target, name)
 		}
 	default:
-		if _, bad := withinAny(target, banned); bad {
+		if withinAny(target, banned) {
 			c.report(f, spec.Pos(), "%s is pure and imports %s: take it as an argument or ask the world", f.dir, target)
 		}
 	}

@@ -89,11 +89,7 @@ func within(name, root string) bool {
 	return name == root || strings.HasPrefix(name, root+"/")
 }
 
-// withinAny returns the first of roots that holds name.
-func withinAny(name string, roots []string) (string, bool) {
-	i := slices.IndexFunc(roots, func(root string) bool { return within(name, root) })
-	if i < 0 {
-		return "", false
-	}
-	return roots[i], true
+// withinAny reports whether one of roots holds name.
+func withinAny(name string, roots []string) bool {
+	return slices.ContainsFunc(roots, func(root string) bool { return within(name, root) })
 }

@@ -153,16 +153,16 @@ func testRules() Rules {
 // the map, and a nested module.
 func cleanTree() fstest.MapFS {
 	tree := fstest.MapFS{"tools/go.mod": {Data: []byte("module tools")}}
-	listed := "`m` `node/kad` `node/echo` `p2p/stock`"
+	listed := []string{"`m`", "`node/kad`", "`node/echo`", "`p2p/stock`"}
 	for dir := range maps.Keys(House.Layers) {
 		if dir != "." {
 			tree[dir+"/doc.go"] = &fstest.MapFile{Data: []byte("// Package p is.\npackage p\n")}
-			listed += "`" + dir + "`"
+			listed = append(listed, "`"+dir+"`")
 		}
 	}
 	tree["node/echo/doc.go"] = &fstest.MapFile{Data: []byte("// Package echo is.\npackage echo\n")}
 	tree["node/kad/doc.go"] = &fstest.MapFile{Data: []byte("// Package kad is.\npackage kad\n")}
-	tree["docs/map.md"] = &fstest.MapFile{Data: []byte(listed)}
+	tree["docs/map.md"] = &fstest.MapFile{Data: []byte(strings.Join(listed, "\n"))}
 	return tree
 }
 
