@@ -1,0 +1,212 @@
+package node
+
+import (
+	"time"
+
+	"github.com/shoalnet/shoal/key"
+	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/wire"
+)
+
+// Request is what Ask hands to the world: one of the types below that say so.
+type Request interface{ request() }
+
+// Send asks the world to deliver a message and to tell Answered or Failed with
+// its Ref. OneWay means that no reply is expected: Answered with a nil body says
+// that the bytes were written on a live session.
+type Send struct {
+	wire.Message
+	OneWay bool
+}
+
+// Reply asks the world to answer an inbound request, known by the number that
+// Received gave it.
+type Reply struct {
+	Inbound uint64
+	Body    any
+}
+
+// Refuse asks the world to drop an inbound request that broke the protocol or a
+// limit: on a stream transport, to reset the stream.
+type Refuse struct {
+	Inbound uint64
+	Why     string
+}
+
+// Store names a kind of storage that the world keeps for the node.
+type Store uint8
+
+// The stores.
+const (
+	Values    Store = iota // validated values by key; the better value wins
+	Providers              // peers by key, with an expiry
+)
+
+// Load asks for what a store holds under a key; answered by Loaded.
+type Load struct {
+	Ref   wire.Ref
+	Store Store
+	Key   string
+}
+
+// Save asks to keep a value, or that Peer provides Key; answered by Saved. The
+// world validates: an invalid or worse value is refused.
+type Save struct {
+	Ref   wire.Ref
+	Store Store
+	Key   string
+	Value []byte
+	Peer  key.ID
+}
+
+// Check asks which of the values is the best valid one under the key; answered
+// by Checked.
+type Check struct {
+	Ref    wire.Ref
+	Key    string
+	Values [][]byte
+}
+
+// Deliver hands a result to the local caller. Final ends the call. The body's
+// type belongs to the protocol.
+type Deliver struct {
+	Call  uint64
+	Body  any
+	Final bool
+}
+
+// Keep says that a peer has entered the routing table: keep its addresses and,
+// if resources allow, a session to it.
+type Keep struct{ Peer key.ID }
+
+// Release says that a peer has left the routing table.
+type Release struct{ Peer key.ID }
+
+// Advertise says whether to announce that this peer serves its protocols.
+type Advertise struct{ Server bool }
+
+func (Send) request()      {}
+func (Reply) request()     {}
+func (Refuse) request()    {}
+func (Load) request()      {}
+func (Save) request()      {}
+func (Check) request()     {}
+func (Deliver) request()   {}
+func (Keep) request()      {}
+func (Release) request()   {}
+func (Advertise) request() {}
+
+// Event is what the world tells: one of the types below that say so.
+type Event interface{ event() }
+
+// Received is an inbound request. The world chooses Inbound, which Reply or
+// Refuse repeats; 0 means that no reply can be taken.
+type Received struct {
+	From     key.ID
+	Inbound  uint64
+	Protocol wire.Protocol
+	Body     any
+}
+
+// Answered is the reply to a Send. Dial is the part of the elapsed time that
+// went into setting up a session, 0 if one was there.
+type Answered struct {
+	Ref  wire.Ref
+	Body any
+	Dial time.Duration
+}
+
+// Reason says why a Send failed.
+type Reason uint8
+
+// The reasons.
+const (
+	Timeout     Reason = iota // the deadline passed
+	Unreachable               // no session could be made
+	Rejected                  // the peer reset the stream or sent nonsense
+	NoNews                    // not tried, for instance in a dial back-off: proves nothing
+)
+
+// String returns the reason in lower case.
+func (r Reason) String() string {
+	return [...]string{"timeout", "unreachable", "rejected", "no news"}[r]
+}
+
+// Failed says that a Send will have no reply.
+type Failed struct {
+	Ref    wire.Ref
+	Reason Reason
+}
+
+// Loaded answers Load. Values holds at most one value of store Values; Peers
+// those of store Providers.
+type Loaded struct {
+	Ref    wire.Ref
+	Values [][]byte
+	Peers  []key.ID
+}
+
+// Saved answers Save.
+type Saved struct {
+	Ref wire.Ref
+	OK  bool
+}
+
+// Checked answers Check: the index of the best valid value, -1 if none is valid.
+type Checked struct {
+	Ref  wire.Ref
+	Best int
+}
+
+// Called is a request of the local caller for a protocol. The caller chooses
+// Call; the body's type belongs to the protocol.
+type Called struct {
+	Call     uint64
+	Protocol wire.Protocol
+	Body     any
+}
+
+// Canceled ends a call; nothing is delivered for it afterwards.
+type Canceled struct{ Call uint64 }
+
+// Met tells a fact about a peer: it speaks our protocols as a server (or does
+// not any more, if Server is false), and Group is the opaque number of its
+// address group, 0 for none.
+type Met struct {
+	Peer   key.ID
+	Group  uint32
+	Server bool
+}
+
+// Lost says that the session with a peer has ended.
+type Lost struct{ Peer key.ID }
+
+// Configured puts a new configuration in force, of the same knob set.
+type Configured struct{ Knobs knob.Config }
+
+// Moded switches between server (answers requests, advertises) and client.
+type Moded struct{ Server bool }
+
+// Settled is how a node hands the outcome of a pending request to the protocol
+// that made it. Tag is what the protocol noted when it made the request; Peer
+// and Sent belong to a Send.
+type Settled struct {
+	Tag     uint64
+	Peer    key.ID
+	Sent    time.Duration
+	Outcome Event // Answered, Failed, Loaded, Saved or Checked
+}
+
+func (Received) event()   {}
+func (Answered) event()   {}
+func (Failed) event()     {}
+func (Loaded) event()     {}
+func (Saved) event()      {}
+func (Checked) event()    {}
+func (Called) event()     {}
+func (Canceled) event()   {}
+func (Met) event()        {}
+func (Lost) event()       {}
+func (Configured) event() {}
+func (Moded) event()      {}
+func (Settled) event()    {}

@@ -1,0 +1,328 @@
+// Package kad is Kademlia (Maymounkov and Mazières, IPTPS 2002) as a protocol of
+// a node, with the messages of libp2p's /ipfs/kad/1.0.0: both its client side,
+// the operations of local callers, and its server side. It also keeps the
+// routing table fresh, since it is what fills it.
+//
+// It owns no storage and judges no value: it asks for Load, Save and Check.
+package kad
+
+import (
+	"time"
+
+	"github.com/shoalnet/shoal/key"
+	"github.com/shoalnet/shoal/lookup"
+	"github.com/shoalnet/shoal/node"
+	"github.com/shoalnet/shoal/stat"
+	"github.com/shoalnet/shoal/table"
+	"github.com/shoalnet/shoal/wire"
+)
+
+// What a request was made for; the low byte of a tag, above it the operation or
+// inbound request that made it.
+const (
+	forSearch uint64 = iota
+	forStore
+	forLoad
+	forCheck
+	forSave
+	forPing
+	forProbe
+	forServe
+	purposeBits = 8
+)
+
+// startPrice is what a bit of prefix is worth before the first lookups taught
+// better: a hop of 125 ms that gains 5 bits.
+const startPrice = 25 * time.Millisecond
+
+// coldStart is the expected answer time of a stranger before the first answer.
+const coldStart = 300 * time.Millisecond
+
+// maxKeyLen bounds the key of a provider record, as go-libp2p-kad-dht does.
+const maxKeyLen = 80
+
+type protocol struct {
+	peer   *node.Peer
+	dice   *stat.Stream
+	k      int
+	lookup lookup.Settings
+
+	now      time.Duration
+	ids      uint64 // last number given to an operation or served request
+	ops      []*op  // oldest first: under way is done before new work
+	inbox    []node.Received
+	serving  []served // inbound requests that wait for storage
+	replies  []node.Reply
+	kept     []kept // provider records to store anew
+	out      []node.Deliver
+	refresh  refresh
+	cold     table.Smoothed // answer times of strangers, session set-up included
+	hop      table.Smoothed // answer times within lookups
+	bitsGain float64        // mean bits gained by an answer
+}
+
+// kept is a provider record that is stored again and again until its call is
+// cancelled.
+type kept struct {
+	call uint64
+	body Call
+	at   time.Duration
+}
+
+// New makes the protocol for a peer; it is a node.NewProtocol. The peer's
+// configuration must hold the knobs of this package and of lookup.
+func New(p *node.Peer) (node.Protocol, error) {
+	k := &protocol{peer: p, dice: stat.NewStream(p.Seed, "kad", p.Self.Short())}
+	k.configure()
+	return k, nil
+}
+
+func (k *protocol) configure() {
+	k.k = k.peer.Knobs().Int("kad.replication")
+	k.lookup = lookup.SettingsOf(k.peer.Knobs())
+	k.refresh.every = k.peer.Knobs().Duration("kad.refresh")
+}
+
+// ID returns wire.Kademlia.
+func (k *protocol) ID() wire.Protocol { return wire.Kademlia }
+
+// Tell takes an event; see node.Protocol.
+func (k *protocol) Tell(now time.Duration, ev node.Event) {
+	k.now = now
+	switch ev := ev.(type) {
+	case node.Received:
+		if len(k.inbox) >= k.peer.Knobs().Int("node.inbox") {
+			k.peer.Refuse(ev.Inbound, "too many requests wait")
+			return
+		}
+		k.inbox = append(k.inbox, ev)
+	case node.Called:
+		k.called(now, ev)
+	case node.Canceled:
+		k.cancel(ev.Call)
+	case node.Settled:
+		k.settled(now, ev)
+	case node.Configured:
+		k.configure()
+	}
+}
+
+func (k *protocol) called(now time.Duration, ev node.Called) {
+	c, ok := ev.Body.(Call)
+	if !ok || c.Op > OpRefresh {
+		k.out = append(k.out, node.Deliver{Call: ev.Call, Body: Result{Why: "not a call of this protocol"}, Final: true})
+		return
+	}
+	if len(k.ops) >= k.peer.Knobs().Int("kad.operations") {
+		k.out = append(k.out, node.Deliver{Call: ev.Call, Body: Result{Op: c.Op, Why: "too many operations at once"}, Final: true})
+		return
+	}
+	k.begin(now, ev.Call, c)
+}
+
+// begin starts an operation. Call 0 is our own: nothing is delivered for it.
+func (k *protocol) begin(now time.Duration, call uint64, c Call) *op {
+	k.ids++
+	o := &op{id: k.ids, call: call, body: c, settings: k.lookup, k: k.k, started: now}
+	if c.Knobs.Set() != nil {
+		o.settings = lookup.SettingsOf(c.Knobs)
+	}
+	if o.settings.Price == 0 {
+		o.settings.Price = k.price()
+	}
+	o.start(k)
+	k.ops = append(k.ops, o)
+	return o
+}
+
+// deliver hands a result to the caller of an operation.
+func (k *protocol) deliver(o *op, r Result, final bool) {
+	if o.call == 0 {
+		return
+	}
+	r.Op, r.Stats = o.body.Op, o.stats
+	if o.search != nil {
+		r.Stats.Hops = o.search.Hops()
+	}
+	k.out = append(k.out, node.Deliver{Call: o.call, Body: r, Final: final})
+}
+
+// maxKept bounds the provider records that are stored anew by themselves.
+const maxKept = 4096
+
+// keep remembers a provider record to store it anew.
+func (k *protocol) keep(call uint64, body Call) {
+	if len(k.kept) < maxKept {
+		every := k.peer.Knobs().Duration("kad.reprovide")
+		k.kept = append(k.kept, kept{call: call, body: body, at: k.now + every})
+	}
+}
+
+func (k *protocol) cancel(call uint64) {
+	for i, r := range k.kept {
+		if r.call == call {
+			k.kept = append(k.kept[:i:i], k.kept[i+1:]...)
+			break
+		}
+	}
+	for _, o := range k.ops {
+		if o.call == call && call != 0 {
+			o.call, o.phase = 0, ended
+		}
+	}
+}
+
+// settled hands the outcome of a request to whatever asked for it. An operation
+// that has ended since is not there any more: its late answers have taught the
+// table all the same.
+func (k *protocol) settled(now time.Duration, ev node.Settled) {
+	answer, answered := ev.Outcome.(node.Answered)
+	if answered && ev.Sent >= 0 && answer.Dial > 0 {
+		k.cold.Add(now - ev.Sent)
+	}
+	id, purpose := ev.Tag>>purposeBits, ev.Tag&(1<<purposeBits-1)
+	switch purpose {
+	case forServe:
+		k.served(id, ev.Outcome)
+		return
+	case forProbe:
+		if m, ok := answer.Body.(Message); ok {
+			k.meet(now, m.Closer)
+		}
+		return
+	}
+	for _, o := range k.ops {
+		if o.id == id {
+			o.settled(k, now, purpose, ev)
+			return
+		}
+	}
+}
+
+// meet tells the table of peers that it may want to get to know.
+func (k *protocol) meet(now time.Duration, peers []key.ID) {
+	for _, p := range peers[:min(len(peers), MaxPeers)] {
+		k.peer.Table.Tell(now, table.Event{Kind: table.Seen, Peer: p})
+	}
+}
+
+// Ask returns the next thing to do; see node.Protocol.
+func (k *protocol) Ask(now time.Duration) (node.Request, bool) {
+	k.now = now
+	if len(k.replies) > 0 {
+		r := k.replies[0]
+		k.replies = k.replies[1:]
+		return r, true
+	}
+	if r, ok := k.serve(); ok {
+		return r, true
+	}
+	for i := 0; i < len(k.ops); i++ {
+		r, ok := k.ops[i].ask(k, now)
+		if k.ops[i].phase == ended {
+			k.ops = append(k.ops[:i], k.ops[i+1:]...)
+			i--
+		}
+		if ok {
+			return r, true
+		}
+	}
+	if len(k.out) > 0 {
+		d := k.out[0]
+		k.out = k.out[1:]
+		return d, true
+	}
+	if r, ok := k.probe(now); ok {
+		return r, true
+	}
+	if k.repeat(now) {
+		return k.Ask(now)
+	}
+	return nil, false
+}
+
+// probe asks a peer whether it serves: newcomers with the request that they will
+// get, a lookup for ourselves, others with a ping.
+func (k *protocol) probe(now time.Duration) (node.Request, bool) {
+	p, ok := k.peer.Table.Ask(now)
+	if !ok {
+		return nil, false
+	}
+	m := Message{Type: Ping}
+	if p.Verify {
+		m = Message{Type: FindNode, Target: k.peer.Self}
+	}
+	return k.peer.Send(now, k, forProbe, wire.Message{
+		To: p.Peer, Deadline: now + k.lookup.Hard, Priority: wire.Background, Body: m,
+	}, false)
+}
+
+// repeat starts what is due again: provider records and refresh lookups.
+func (k *protocol) repeat(now time.Duration) bool {
+	for i := range k.kept {
+		if r := &k.kept[i]; now >= r.at {
+			r.at = now + k.peer.Knobs().Duration("kad.reprovide")
+			k.begin(now, 0, r.body)
+			return true
+		}
+	}
+	target, ok := k.refresh.next(now, k.peer, k.dice)
+	if ok {
+		k.begin(now, 0, Call{Op: OpRefresh, Target: target})
+	}
+	return ok
+}
+
+// Wake returns when Ask may have something; see node.Protocol.
+func (k *protocol) Wake() (at time.Duration, ok bool) {
+	earliest := func(t time.Duration, some bool) {
+		if some && (!ok || t < at) {
+			at, ok = t, true
+		}
+	}
+	for _, o := range k.ops {
+		if o.search != nil {
+			earliest(o.search.Wake())
+		}
+	}
+	for i := range k.kept {
+		earliest(k.kept[i].at, true)
+	}
+	earliest(k.peer.Table.Wake())
+	earliest(k.refresh.wake(k.peer))
+	return at, ok
+}
+
+// price is what a bit of prefix is worth: mean time of a hop over mean bits
+// gained by it.
+func (k *protocol) price() time.Duration {
+	if k.hop.Mean == 0 || k.bitsGain < 0.25 {
+		return startPrice
+	}
+	return time.Duration(float64(k.hop.Mean) / k.bitsGain)
+}
+
+// learn takes what an answer within a lookup taught.
+func (k *protocol) learn(elapsed time.Duration, bits float64) {
+	k.hop.Add(elapsed)
+	if bits > 0 {
+		k.bitsGain += (bits - k.bitsGain) / 16
+	}
+}
+
+// candidate predicts a peer's answer time: its own if it is known, else that of
+// strangers, who need a session first.
+func (k *protocol) candidate(p key.ID) lookup.Candidate {
+	if rtt, ok := k.peer.Table.AnswerTime(p); ok {
+		return lookup.Candidate{Peer: p, Predicted: rtt}
+	}
+	predicted := k.cold.Mean
+	if predicted == 0 {
+		mean, _ := k.peer.Table.Typical()
+		predicted = 2 * mean
+	}
+	if predicted == 0 {
+		predicted = coldStart
+	}
+	return lookup.Candidate{Peer: p, Predicted: predicted}
+}

@@ -1,0 +1,53 @@
+package kad
+
+import (
+	"time"
+
+	"github.com/shoalnet/shoal/key"
+	"github.com/shoalnet/shoal/node"
+	"github.com/shoalnet/shoal/stat"
+)
+
+// refresh looks up a random key of each bucket in turn, so that every bucket is
+// refreshed once in the period, spread evenly (Kademlia paper, section 2.3).
+type refresh struct {
+	every  time.Duration // 0: never
+	at     time.Duration
+	bucket int
+}
+
+// next returns the key of the lookup that is due. The turn after the deepest
+// bucket is our own key, which fills the nearest buckets.
+func (r *refresh) next(now time.Duration, p *node.Peer, dice *stat.Stream) (key.ID, bool) {
+	n := p.Table.Buckets() + 1
+	if r.every <= 0 || n == 1 {
+		return key.ID{}, false
+	}
+	if r.at == 0 { // peers that began together must not refresh together
+		r.at = now + time.Duration(dice.Float64()*float64(r.every)/float64(n))
+	}
+	if now < r.at {
+		return key.ID{}, false
+	}
+	r.at = now + r.every/time.Duration(n)
+	r.bucket = (r.bucket + 1) % n
+	if r.bucket == n-1 {
+		return p.Self, true
+	}
+	return inBucket(p.Self, p.Space, r.bucket, dice), true
+}
+
+func (r *refresh) wake(p *node.Peer) (time.Duration, bool) {
+	return r.at, r.every > 0 && p.Table.Buckets() > 0
+}
+
+// inBucket returns a random key whose common prefix with self is b bits.
+func inBucket(self key.ID, space key.Space, b int, dice *stat.Stream) key.ID {
+	random := key.ID{dice.Uint64(), dice.Uint64(), dice.Uint64(), dice.Uint64()}
+	prefix := key.Prefix{ID: self.FlipBit(b), Len: b + 1}
+	low, high := prefix.First(), prefix.Last()
+	for i := range random { // bits of the prefix from low, the rest from random
+		random[i] = low[i] | random[i]&(high[i]^low[i])
+	}
+	return space.Truncate(random)
+}

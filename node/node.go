@@ -1,0 +1,275 @@
+// Package node is one peer: a table of protocols over one routing table and one
+// clock, behind Ask, Tell and Wake. Kademlia (package node/kad) is the first
+// protocol; another one needs no change here.
+//
+// The driver owns the node and must
+//
+//  1. tell what happened, with the time since the node began, never backwards;
+//  2. after every Tell, and at the time that Wake names, call Ask until it
+//     returns false, and do what it asks for;
+//  3. answer every Send, Load, Save and Check with the Ref that it carried;
+//     a Send that is not answered by its deadline fails by itself;
+//  4. answer an inbound request only when asked to by Reply or Refuse.
+//
+// The node never calls the driver and starts nothing: storage, validation,
+// sessions and encodings are asked for. Everything it holds is bounded.
+package node
+
+import (
+	"errors"
+	"time"
+
+	"github.com/shoalnet/shoal/key"
+	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/table"
+	"github.com/shoalnet/shoal/wire"
+)
+
+// Protocol is one protocol of a peer: a machine that shares the peer's table and
+// clock. It is told Received and Called with its number, Settled for what it
+// asked for, Canceled, Met, Lost and Configured.
+type Protocol interface {
+	ID() wire.Protocol
+	Tell(now time.Duration, ev Event)
+	Ask(now time.Duration) (Request, bool)
+	Wake() (at time.Duration, ok bool)
+}
+
+// NewProtocol makes a protocol for a peer.
+type NewProtocol func(p *Peer) (Protocol, error)
+
+// Knobs declares the tunables of the peer itself.
+func Knobs() []knob.Knob {
+	return []knob.Knob{
+		{
+			Name: "node.pending", Unit: "requests", Kind: knob.Int, Scale: knob.Log, Min: 16, Max: 65536, Default: "1024",
+			Apply: knob.Restart, Scope: knob.Node, Doc: "requests that may await the world's answer at once", Source: "ours: a bound",
+		},
+		{
+			Name: "node.inbox", Unit: "requests", Kind: knob.Int, Scale: knob.Log, Min: 1, Max: 65536, Default: "1024",
+			Scope: knob.Node, Doc: "inbound requests that may wait; more are refused", Source: "ours: a bound",
+		},
+	}
+}
+
+// Config describes a peer.
+type Config struct {
+	Self  key.ID
+	Space key.Space
+	// Knobs must hold the knobs of this package, of table, and of the protocols.
+	Knobs  knob.Config
+	Seed   uint64 // of the protocols' dice
+	Server bool   // answer requests and advertise; may change later
+	// Alone: there is nobody to join, so a server advertises at once. Otherwise it
+	// does after its table has a member: whoever asks it must hear of somebody.
+	Alone     bool
+	Protocols []NewProtocol
+}
+
+// Counters count what the node would not take.
+type Counters struct {
+	Ignored uint64 // events with an unknown reference or protocol
+	Refused uint64 // inbound requests over a limit, or while a client
+	Full    uint64 // requests not made because too many were pending
+}
+
+// Node is one peer. Make it with New.
+type Node struct {
+	peer       Peer
+	protocols  []Protocol
+	server     bool
+	alone      bool
+	advertised bool
+	refuse     []Refuse
+	pending    pendingTable
+	counters   Counters
+}
+
+// New returns a peer with an empty table.
+func New(cfg Config) (*Node, error) {
+	if len(cfg.Protocols) == 0 {
+		return nil, errors.New("node: a peer needs a protocol")
+	}
+	if cfg.Knobs.Set() == nil {
+		return nil, errors.New("node: a peer needs a configuration: give Config.Knobs")
+	}
+	t, err := table.New(cfg.Self, cfg.Space, table.SettingsOf(cfg.Knobs))
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{server: cfg.Server, alone: cfg.Alone}
+	n.pending.limit = cfg.Knobs.Int("node.pending")
+	n.peer = Peer{Self: cfg.Self, Space: cfg.Space, Table: t, Seed: cfg.Seed, knobs: cfg.Knobs, node: n}
+	for _, make := range cfg.Protocols {
+		p, err := make(&n.peer)
+		if err != nil {
+			return nil, err
+		}
+		if n.protocol(p.ID()) >= 0 {
+			return nil, errors.New("node: two protocols with one number")
+		}
+		n.protocols = append(n.protocols, p)
+	}
+	return n, nil
+}
+
+func (n *Node) protocol(id wire.Protocol) int {
+	for i, p := range n.protocols {
+		if p.ID() == id {
+			return i
+		}
+	}
+	return -1
+}
+
+// Table returns the routing table, for the driver to look at and to tell what
+// it saw before the node began.
+func (n *Node) Table() *table.Table { return n.peer.Table }
+
+// Counters returns what was not taken so far.
+func (n *Node) Counters() Counters { return n.counters }
+
+// Pending returns how many requests await an answer.
+func (n *Node) Pending() int { return n.pending.live }
+
+// Tell takes an event. Nonsense is counted and ignored.
+func (n *Node) Tell(now time.Duration, ev Event) {
+	switch ev := ev.(type) {
+	case Received:
+		n.received(now, ev)
+	case Answered:
+		n.settle(now, ev.Ref, ev)
+	case Failed:
+		n.settle(now, ev.Ref, ev)
+	case Loaded:
+		n.settle(now, ev.Ref, ev)
+	case Saved:
+		n.settle(now, ev.Ref, ev)
+	case Checked:
+		n.settle(now, ev.Ref, ev)
+	case Called:
+		if i := n.protocol(ev.Protocol); i >= 0 {
+			n.protocols[i].Tell(now, ev)
+			return
+		}
+		n.counters.Ignored++
+	case Met:
+		kind := table.Seen
+		if !ev.Server {
+			kind = table.Left
+		}
+		n.peer.Table.Tell(now, table.Event{Kind: kind, Peer: ev.Peer, Group: ev.Group})
+		n.broadcast(now, ev)
+	case Configured:
+		n.peer.knobs = ev.Knobs
+		n.peer.Table.Configure(table.SettingsOf(ev.Knobs))
+		n.broadcast(now, ev)
+	case Moded:
+		n.server = ev.Server
+	case Lost, Canceled:
+		n.broadcast(now, ev)
+	default:
+		n.counters.Ignored++
+	}
+}
+
+func (n *Node) broadcast(now time.Duration, ev Event) {
+	for _, p := range n.protocols {
+		p.Tell(now, ev)
+	}
+}
+
+// received hands an inbound request to its protocol. Being asked proves nothing
+// of the asker as a server: it enters the table only through Met.
+func (n *Node) received(now time.Duration, ev Received) {
+	i := n.protocol(ev.Protocol)
+	if i < 0 || !n.server {
+		n.Refuse(ev.Inbound, "no such protocol here")
+		return
+	}
+	n.protocols[i].Tell(now, ev)
+}
+
+// Refuse turns an inbound request away. Protocols call it from Tell; at most
+// node.inbox refusals wait, further ones are dropped.
+func (n *Node) Refuse(inbound uint64, why string) {
+	n.counters.Refused++
+	if inbound != 0 && len(n.refuse) < n.peer.knobs.Int("node.inbox") {
+		n.refuse = append(n.refuse, Refuse{Inbound: inbound, Why: why})
+	}
+}
+
+// settle closes a pending request, lets the table learn from it, and hands the
+// outcome to the protocol that made it.
+func (n *Node) settle(now time.Duration, ref wire.Ref, outcome Event) {
+	p, ok := n.pending.close(ref)
+	if !ok {
+		n.counters.Ignored++
+		return
+	}
+	if p.sent >= 0 {
+		switch ev := outcome.(type) {
+		case Answered:
+			if !p.oneWay {
+				rtt := max(now-p.sent-ev.Dial, 0)
+				n.peer.Table.Tell(now, table.Event{Kind: table.Answered, Peer: p.peer, RTT: rtt})
+			}
+		case Failed:
+			if ev.Reason != NoNews {
+				n.peer.Table.Tell(now, table.Event{Kind: table.Failed, Peer: p.peer})
+			}
+		}
+	}
+	n.protocols[p.protocol].Tell(now, Settled{Tag: p.tag, Peer: p.peer, Sent: p.sent, Outcome: outcome})
+}
+
+// Ask returns the next thing to do; false when there is nothing for the moment.
+func (n *Node) Ask(now time.Duration) (Request, bool) {
+	if len(n.refuse) > 0 {
+		r := n.refuse[0]
+		n.refuse = n.refuse[1:]
+		return r, true
+	}
+	for {
+		ref, ok := n.pending.expired(now)
+		if !ok {
+			break
+		}
+		n.settle(now, ref, Failed{Ref: ref, Reason: Timeout})
+	}
+	if r, ok := n.own(); ok {
+		return r, true
+	}
+	for _, p := range n.protocols {
+		if r, ok := p.Ask(now); ok {
+			return r, true
+		}
+	}
+	return n.own() // a protocol's Ask may have changed the table
+}
+
+// own returns what the peer itself wants: table changes and the mode.
+func (n *Node) own() (Request, bool) {
+	if c, ok := n.peer.Table.Changed(); ok {
+		if c.Member {
+			return Keep{Peer: c.Peer}, true
+		}
+		return Release{Peer: c.Peer}, true
+	}
+	if n.server != n.advertised && (!n.server || n.alone || n.peer.Table.Len() > 0) {
+		n.advertised = n.server
+		return Advertise{Server: n.server}, true
+	}
+	return nil, false
+}
+
+// Wake returns when Ask may have something even if nothing happens.
+func (n *Node) Wake() (at time.Duration, ok bool) {
+	at, ok = n.pending.next()
+	for _, p := range n.protocols {
+		if t, some := p.Wake(); some && (!ok || t < at) {
+			at, ok = t, true
+		}
+	}
+	return at, ok
+}

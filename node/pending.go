@@ -1,0 +1,179 @@
+package node
+
+import (
+	"time"
+
+	"github.com/shoalnet/shoal/key"
+	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/table"
+	"github.com/shoalnet/shoal/wire"
+)
+
+// Peer is what a protocol has of its peer: who it is, whom it knows, the
+// configuration in force, and the means to ask the world for something.
+type Peer struct {
+	Self  key.ID
+	Space key.Space
+	Table *table.Table
+	Seed  uint64
+	knobs knob.Config
+	node  *Node
+}
+
+// Knobs returns the configuration in force.
+func (p *Peer) Knobs() knob.Config { return p.knobs }
+
+// Refuse turns an inbound request away.
+func (p *Peer) Refuse(inbound uint64, why string) { p.node.Refuse(inbound, why) }
+
+// Full reports whether so many requests are pending that no more can be made.
+func (p *Peer) Full() bool { return p.node.pending.live >= p.node.pending.limit }
+
+// Send prepares a message. The reference and the protocol of m are filled in;
+// tag comes back in Settled. It is false when too many requests are pending: try
+// again later.
+func (p *Peer) Send(now time.Duration, from Protocol, tag uint64, m wire.Message, oneWay bool) (Request, bool) {
+	ref, ok := p.node.open(pending{
+		protocol: p.node.protocol(from.ID()), tag: tag, peer: m.To, sent: now, deadline: m.Deadline, oneWay: oneWay,
+	})
+	if !ok {
+		return nil, false
+	}
+	m.Ref, m.Protocol = ref, from.ID()
+	return Send{Message: m, OneWay: oneWay}, true
+}
+
+// Local opens a reference for a Load, Save or Check. It is false when too many
+// requests are pending.
+func (p *Peer) Local(from Protocol, tag uint64) (wire.Ref, bool) {
+	return p.node.open(pending{protocol: p.node.protocol(from.ID()), tag: tag, sent: -1})
+}
+
+func (n *Node) open(p pending) (wire.Ref, bool) {
+	ref, ok := n.pending.open(p)
+	if !ok {
+		n.counters.Full++
+	}
+	return ref, ok
+}
+
+// pending is a request that awaits the world's answer. sent is -1 for what goes
+// to no peer.
+type pending struct {
+	ref      wire.Ref
+	protocol int
+	tag      uint64
+	peer     key.ID
+	sent     time.Duration
+	deadline time.Duration // 0: none
+	oneWay   bool
+}
+
+// pendingTable holds the pending requests in slots. A reference is the slot and
+// how often it was used, so that a late answer to a used reference is known as
+// such.
+type pendingTable struct {
+	limit int
+	slots []pending
+	free  []int
+	live  int
+	due   []dueRef // binary heap by deadline; entries of closed requests are skipped
+}
+
+type dueRef struct {
+	at  time.Duration
+	ref wire.Ref
+}
+
+const slotBits = 16
+
+func (t *pendingTable) open(p pending) (wire.Ref, bool) {
+	if t.live >= t.limit {
+		return 0, false
+	}
+	var slot int
+	if n := len(t.free); n > 0 {
+		slot, t.free = t.free[n-1], t.free[:n-1]
+	} else {
+		slot = len(t.slots)
+		t.slots = append(t.slots, pending{ref: wire.Ref(slot)})
+	}
+	p.ref = t.slots[slot].ref + 1<<slotBits // the next use of the slot
+	t.slots[slot] = p
+	t.live++
+	if p.deadline > 0 {
+		t.push(dueRef{p.deadline, p.ref})
+	}
+	return p.ref, true
+}
+
+func (t *pendingTable) find(ref wire.Ref) *pending {
+	slot := int(ref & (1<<slotBits - 1))
+	if slot >= len(t.slots) || t.slots[slot].ref != ref || t.slots[slot].protocol < 0 {
+		return nil
+	}
+	return &t.slots[slot]
+}
+
+func (t *pendingTable) close(ref wire.Ref) (pending, bool) {
+	p := t.find(ref)
+	if p == nil {
+		return pending{}, false
+	}
+	closed := *p
+	p.protocol = -1
+	t.free = append(t.free, int(ref&(1<<slotBits-1)))
+	t.live--
+	return closed, true
+}
+
+// expired returns a request whose deadline has passed.
+func (t *pendingTable) expired(now time.Duration) (wire.Ref, bool) {
+	at, ok := t.next()
+	if !ok || at > now {
+		return 0, false
+	}
+	return t.due[0].ref, true
+}
+
+// next returns the earliest deadline of a pending request.
+func (t *pendingTable) next() (time.Duration, bool) {
+	for len(t.due) > 0 {
+		if t.find(t.due[0].ref) != nil {
+			return t.due[0].at, true
+		}
+		t.pop()
+	}
+	return 0, false
+}
+
+func (t *pendingTable) push(d dueRef) {
+	t.due = append(t.due, d)
+	for i := len(t.due) - 1; i > 0; {
+		up := (i - 1) / 2
+		if t.due[up].at <= t.due[i].at {
+			return
+		}
+		t.due[up], t.due[i] = t.due[i], t.due[up]
+		i = up
+	}
+}
+
+func (t *pendingTable) pop() {
+	last := len(t.due) - 1
+	t.due[0] = t.due[last]
+	t.due = t.due[:last]
+	for i := 0; ; {
+		small := i
+		for _, child := range [2]int{2*i + 1, 2*i + 2} {
+			if child < last && t.due[child].at < t.due[small].at {
+				small = child
+			}
+		}
+		if small == i {
+			return
+		}
+		t.due[i], t.due[small] = t.due[small], t.due[i]
+		i = small
+	}
+}
