@@ -1,0 +1,92 @@
+package sim
+
+import (
+	"math/bits"
+	"slices"
+
+	"github.com/shoalnet/shoal/stat"
+)
+
+// population is the identifiers of a static world, the first 64 bits of each in
+// ascending order. A peer is its rank. An index over the leading bits finds ranks
+// in one read and a short scan.
+type population struct {
+	ids   []uint64
+	index []uint32 // index[x]: the first rank whose leading bits are x or more
+	shift int      // bits of an identifier behind those of the index
+	ranks []uint32 // 0, 1, 2, ...: a subtree as a slice of ranks
+}
+
+// newPopulation draws n distinct identifiers, so that all distances differ.
+func newPopulation(n int, seed uint64) *population {
+	p := &population{ids: make([]uint64, 0, n), ranks: make([]uint32, n)}
+	draw := stat.NewStream(seed, "sim.identifiers")
+	for len(p.ids) < n {
+		for range n - len(p.ids) {
+			p.ids = append(p.ids, draw.Uint64())
+		}
+		slices.Sort(p.ids)
+		p.ids = slices.Compact(p.ids)
+	}
+	width := bits.Len(uint(n - 1))
+	p.shift = 64 - width
+	p.index = make([]uint32, 1<<width+1)
+	rank := uint32(0)
+	for x := range p.index {
+		for int(rank) < n && p.ids[rank]>>p.shift < uint64(x) {
+			rank++
+		}
+		p.index[x] = rank
+	}
+	for i := range p.ranks {
+		p.ranks[i] = uint32(i)
+	}
+	return p
+}
+
+// lower returns the first rank whose identifier is id or more, n if none is.
+func (p *population) lower(id uint64) uint32 {
+	rank := p.index[id>>p.shift]
+	for int(rank) < len(p.ids) && p.ids[rank] < id {
+		rank++
+	}
+	return rank
+}
+
+// subtree returns the ranks from lo up to hi that share the first n bits of id.
+func (p *population) subtree(id uint64, n int) (lo, hi uint32) {
+	if n == 0 {
+		return 0, uint32(len(p.ids))
+	}
+	size := uint64(1) << (64 - n)
+	first := id &^ (size - 1)
+	hi = uint32(len(p.ids))
+	if next := first + size; next != 0 { // 0: the last subtree of the space
+		hi = p.lower(next)
+	}
+	return p.lower(first), hi
+}
+
+// bucket returns the ranks that belong into a bucket of a peer: those that share
+// exactly b bits with it.
+func (p *population) bucket(peer uint32, b int) (lo, hi uint32) {
+	return p.subtree(p.ids[peer]^1<<(63-b), b+1)
+}
+
+// around returns the ranks of the deepest subtree around a key that holds at least
+// n peers: the n closest to the key are among them.
+func (p *population) around(id uint64, n int) (lo, hi uint32) {
+	depth := max(bits.Len(uint(len(p.ids)/n))-2, 0)
+	for lo, hi = p.subtree(id, depth); int(hi-lo) < n && depth > 0; lo, hi = p.subtree(id, depth) {
+		depth--
+	}
+	for depth < 64 {
+		l, h := p.subtree(id, depth+1)
+		if int(h-l) < n {
+			break
+		}
+		lo, hi = l, h
+		depth++
+	}
+	return lo, hi
+}

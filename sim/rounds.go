@@ -1,0 +1,272 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shoalnet/shoal/stat"
+)
+
+// The modes of RunRounds.
+const (
+	FindValue = "value" // ends at the first contact with any of the closest peers
+	FindNode  = "node"  // ends when all of the closest peers known have answered
+)
+
+// The admissions of RunRounds.
+const (
+	First    = "first"    // each bucket is a random sample of its candidates, for each owner
+	Balanced = "balanced" // each bucket is spread evenly over its subtrees, by the offline recursion
+)
+
+// The rules by which peers of RunRounds choose whom to return.
+const (
+	BucketReplies  = "bucket"  // the bucket of the key; if empty, all closer ones; if these are, the next farther
+	ClosestReplies = "closest" // the closest of the whole table
+)
+
+// RoundsConfig describes a run of RunRounds. Of the fields with a default, 0 or
+// empty means it.
+type RoundsConfig struct {
+	Peers       int    `json:"peers"`       // in the network, at least 2
+	Bucket      int    `json:"bucket"`      // entries of a bucket; default 20
+	Concurrency int    `json:"concurrency"` // peers asked in a round, the first one in mode value; default 10
+	Later       int    `json:"later"`       // peers asked in later rounds of mode value; default 20, as in the published program
+	Replication int    `json:"replication"` // closest peers that count as the goal, and the width of a whole lookup; default 20
+	Lookups     int    `json:"lookups"`     // default 10,000
+	Admission   string `json:"admission"`   // First or Balanced; default First
+	Mode        string `json:"mode"`        // FindValue or FindNode; default FindValue
+	Replies     string `json:"replies"`     // BucketReplies or ClosestReplies; default BucketReplies
+	Seed        uint64 `json:"seed"`        // of identifiers, tables and lookups
+	Workers     int    `json:"-"`           // threads; default all cores. Results do not depend on it
+}
+
+// RoundsResult is what RunRounds measured. A hop is a round: in mode value the
+// one in which a peer of the goal is contacted, 0 if the search began at one of
+// them, and in mode node the number of rounds to the end.
+type RoundsResult struct {
+	Config        RoundsConfig `json:"config"`
+	HopsMean      float64      `json:"hops_mean"`
+	HopsSE        float64      `json:"hops_se"`        // standard error of the mean
+	HopsHistogram []int64      `json:"hops_histogram"` // lookups by hops
+	// MessagesPerLookup counts tables read in mode value, the first peer's own
+	// among them, and requests sent in mode node.
+	MessagesPerLookup float64 `json:"messages_per_lookup"`
+	// SuccessRatio is the share of lookups that met the goal: in mode node, that
+	// found the closest peer of all.
+	SuccessRatio float64 `json:"success_ratio"`
+	// Recall is the share of the closest peers that mode node found.
+	Recall       float64 `json:"recall,omitempty"`
+	EntriesMean  float64 `json:"entries"`        // of a table
+	LookupsPerS  float64 `json:"lookups_per_s"`  // of wall time, over all workers, without the making of tables
+	BytesPerNode float64 `json:"bytes_per_node"` // of identifiers, index and tables
+	CPUSeconds   float64 `json:"cpu_s"`          // of the process while it ran
+	Digest       string  `json:"digest"`         // of the outcomes of all lookups, 16 hexadecimal digits
+	Seed         uint64  `json:"seed"`
+	Workers      int     `json:"workers"` // threads that were used
+}
+
+// RunRounds builds a network and runs the lookups. Progress, if not nil, is told
+// from time to time how many are done, never from two goroutines at once. An
+// error of a configuration that makes no sense begins with "sim: ".
+func RunRounds(ctx context.Context, cfg RoundsConfig, progress func(done, total int)) (RoundsResult, error) {
+	if err := cfg.complete(); err != nil {
+		return RoundsResult{}, err
+	}
+	cpu := cpuTime()
+	pop := newPopulation(cfg.Peers, cfg.Seed)
+	t, err := newExplicit(ctx, pop, cfg.Bucket, cfg.Admission, cfg.Seed, cfg.Workers)
+	if err != nil {
+		return RoundsResult{}, err
+	}
+	started := time.Now()
+	sum, err := runLookups(ctx, &cfg, pop, t, progress)
+	if err != nil {
+		return RoundsResult{}, err
+	}
+	elapsed := time.Since(started)
+	out := sum.result(&cfg)
+	out.EntriesMean = meanEntries(pop, t)
+	out.LookupsPerS = float64(cfg.Lookups) / elapsed.Seconds()
+	out.BytesPerNode = float64(8*len(pop.ids)+4*len(pop.index)+4*len(pop.ranks)+t.bytes()) / float64(cfg.Peers)
+	out.CPUSeconds = (cpuTime() - cpu).Seconds()
+	return out, nil
+}
+
+// complete fills in the defaults and checks what was given.
+func (c *RoundsConfig) complete() error {
+	for _, field := range []struct {
+		name       string
+		value      *int
+		otherwise  int
+		least, top int
+	}{
+		{"peers", &c.Peers, 0, 2, 1<<31 - 1},
+		{"bucket size", &c.Bucket, 20, 1, 1 << 16},
+		{"concurrency", &c.Concurrency, 10, 1, 1 << 10},
+		{"later concurrency", &c.Later, 20, 1, 1 << 10},
+		{"replication", &c.Replication, 20, 1, 1 << 10},
+		{"lookups", &c.Lookups, 10_000, 1, 1<<31 - 1},
+		{"workers", &c.Workers, runtime.GOMAXPROCS(0), 1, 1 << 10},
+	} {
+		if *field.value == 0 {
+			*field.value = field.otherwise
+		}
+		if *field.value < field.least || *field.value > field.top {
+			return fmt.Errorf("sim: %s %d: want %d to %d", field.name, *field.value, field.least, field.top)
+		}
+	}
+	for _, field := range []struct {
+		name  string
+		value *string
+		words [2]string // the first is the default
+	}{
+		{"admission", &c.Admission, [2]string{First, Balanced}},
+		{"mode", &c.Mode, [2]string{FindValue, FindNode}},
+		{"replies", &c.Replies, [2]string{BucketReplies, ClosestReplies}},
+	} {
+		if *field.value == "" {
+			*field.value = field.words[0]
+		}
+		if *field.value != field.words[0] && *field.value != field.words[1] {
+			return fmt.Errorf("sim: %s %q: want %s or %s", field.name, *field.value, field.words[0], field.words[1])
+		}
+	}
+	if c.Replication >= c.Peers {
+		return fmt.Errorf("sim: replication %d in a network of %d peers: want fewer", c.Replication, c.Peers)
+	}
+	return nil
+}
+
+// tally adds up outcomes. All is whole numbers, so the order does not matter.
+type tally struct {
+	hops                    []int64
+	messages, found, recall int64
+	digest                  uint64
+}
+
+func (t *tally) add(i int, out outcome) {
+	for len(t.hops) <= out.rounds {
+		t.hops = append(t.hops, 0)
+	}
+	t.hops[out.rounds]++
+	t.messages += int64(out.messages)
+	t.recall += int64(out.recall)
+	if out.found {
+		t.found++
+	}
+	t.digest += stat.Hash(uint64(i), uint64(out.rounds), uint64(out.messages), uint64(out.recall))
+}
+
+func (t *tally) merge(other *tally) {
+	for len(t.hops) < len(other.hops) {
+		t.hops = append(t.hops, 0)
+	}
+	for hops, n := range other.hops {
+		t.hops[hops] += n
+	}
+	t.messages += other.messages
+	t.found += other.found
+	t.recall += other.recall
+	t.digest += other.digest
+}
+
+func (t *tally) result(cfg *RoundsConfig) RoundsResult {
+	var sum, squares int64
+	for hops, n := range t.hops {
+		sum += int64(hops) * n
+		squares += int64(hops) * int64(hops) * n
+	}
+	n := float64(cfg.Lookups)
+	mean := float64(sum) / n
+	out := RoundsResult{
+		Config: *cfg, Seed: cfg.Seed, Workers: cfg.Workers,
+		HopsMean:          mean,
+		HopsSE:            math.Sqrt(max(float64(squares)/n-float64(mean*mean), 0) / n),
+		HopsHistogram:     t.hops,
+		MessagesPerLookup: float64(t.messages) / n,
+		SuccessRatio:      float64(t.found) / n,
+		Digest:            fmt.Sprintf("%016x", t.digest),
+	}
+	if cfg.Mode == FindNode {
+		out.Recall = float64(t.recall) / (n * float64(cfg.Replication))
+	}
+	return out
+}
+
+// runLookups spreads the lookups over the workers.
+func runLookups(ctx context.Context, cfg *RoundsConfig, pop *population, t tables, progress func(done, total int)) (*tally, error) {
+	parts := make([]tally, cfg.Workers)
+	err := spread(ctx, cfg.Lookups, cfg.Workers, func(worker int) func(int) error {
+		s := newSearcher(cfg, pop, t)
+		return func(i int) error {
+			out, err := s.search(i)
+			if err == nil {
+				parts[worker].add(i, out)
+			}
+			return err
+		}
+	}, progress)
+	sum := &tally{}
+	for i := range parts {
+		sum.merge(&parts[i])
+	}
+	return sum, err
+}
+
+// meanEntries counts what the tables hold.
+func meanEntries(pop *population, t tables) float64 {
+	entries := 0
+	for peer := range uint32(len(pop.ids)) {
+		for b := range 64 {
+			if lo, hi := pop.subtree(pop.ids[peer], b); hi-lo <= 1 {
+				break
+			}
+			entries += len(t.members(peer, b, nil))
+		}
+	}
+	return float64(entries) / float64(len(pop.ids))
+}
+
+// spread calls a function for 0 to n-1 from several goroutines. Each worker makes
+// its own function first, so that it need not share its scratch.
+func spread(ctx context.Context, n, workers int, start func(worker int) func(i int) error, progress func(done, total int)) error {
+	const chunk = 256
+	var next, done atomic.Int64
+	var telling sync.Mutex
+	errs := make([]error, workers)
+	var group sync.WaitGroup
+	for worker := range workers {
+		group.Go(func() {
+			do := start(worker)
+			for ctx.Err() == nil {
+				from := int(next.Add(chunk)) - chunk
+				if from >= n {
+					return
+				}
+				to := min(from+chunk, n)
+				for i := from; i < to; i++ {
+					if errs[worker] = do(i); errs[worker] != nil {
+						next.Store(int64(n))
+						return
+					}
+				}
+				if all := int(done.Add(int64(to - from))); progress != nil && telling.TryLock() {
+					progress(all, n)
+					telling.Unlock()
+				}
+			}
+		})
+	}
+	group.Wait()
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("sim: stopped: %w", err)
+	}
+	return errors.Join(errs...)
+}

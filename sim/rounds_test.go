@@ -1,0 +1,310 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/bits"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/shoalnet/shoal/stat"
+)
+
+func rounds(t *testing.T, cfg RoundsConfig) RoundsResult {
+	t.Helper()
+	out, err := RunRounds(t.Context(), cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// The balanced-buckets experiment: averages of the published pairs and the
+// histograms of an independent program (200,000 searches of one network).
+func TestBalancedBuckets(t *testing.T) {
+	cells := []struct {
+		admission string
+		bucket    int
+		mean      float64 // published
+		histogram []int64
+	}{
+		{First, 20, 1.92918, []int64{142, 19614, 174710, 5534}},
+		{Balanced, 20, 1.89274, []int64{142, 22023, 177100, 735}},
+		{First, 10, 2.16544, nil},
+		{Balanced, 10, 2.08550, nil},
+		{First, 50, 1.80610, nil},
+		{Balanced, 50, 1.77538, nil},
+		{First, 100, 1.69258, nil},
+		{Balanced, 100, 1.63266, nil},
+	}
+	lookups := 200_000
+	if testing.Short() {
+		cells, lookups = cells[:2], 20_000
+	}
+	for _, c := range cells {
+		out := rounds(t, RoundsConfig{Peers: 25_000, Bucket: c.bucket, Admission: c.admission, Lookups: lookups, Seed: 1})
+		tolerance := 0.006
+		if testing.Short() {
+			tolerance = 0.0015 + 4*out.HopsSE // networks differ by 0.0015
+		}
+		if math.Abs(out.HopsMean-c.mean) > tolerance {
+			t.Errorf("%s, buckets of %d: %.4f hops, published %.4f", c.admission, c.bucket, out.HopsMean, c.mean)
+		}
+		if c.histogram == nil {
+			continue
+		}
+		if math.Abs(out.EntriesMean-223.9) > 0.5 {
+			t.Errorf("%.1f entries a table, want 223.9", out.EntriesMean)
+		}
+		for hops, n := range c.histogram {
+			want := float64(n) * float64(lookups) / 200_000
+			if got := float64(out.HopsHistogram[hops]); math.Abs(got-want) > 5*(math.Sqrt(want)+0.02*want) {
+				t.Errorf("%s: %v lookups of %d hops, want about %v", c.admission, got, hops, want)
+			}
+		}
+	}
+}
+
+// Ten peers in each round instead of ten and then twenty: the same hops, fewer
+// tables read.
+func TestLaterRounds(t *testing.T) {
+	cfg := RoundsConfig{Peers: 25_000, Lookups: 20_000, Seed: 2}
+	wide := rounds(t, cfg)
+	cfg.Later = 10
+	narrow := rounds(t, cfg)
+	if !slices.Equal(wide.HopsHistogram, narrow.HopsHistogram) {
+		t.Errorf("histograms differ: %v and %v", wide.HopsHistogram, narrow.HopsHistogram)
+	}
+	if w, n := wide.MessagesPerLookup, narrow.MessagesPerLookup; w < 10.4 || w > 10.7 || n < 10.2 || n > 10.4 {
+		t.Errorf("%.2f and %.2f tables read, want about 10.57 and 10.29", w, n)
+	}
+}
+
+// The whole lookup, against an independent program (20,000 searches).
+func TestFindNodeRounds(t *testing.T) {
+	for _, c := range []struct {
+		peers, concurrency int
+		rounds, messages   float64
+	}{
+		{15_380, 1, 22.14, 22.14},
+		{15_380, 3, 8.50, 24.34},
+		{15_380, 10, 3.68, 32.92},
+		{25_000, 3, 8.60, 24.67},
+		{25_000, 10, 3.79, 34.23},
+	} {
+		out := rounds(t, RoundsConfig{Peers: c.peers, Concurrency: c.concurrency, Mode: FindNode, Lookups: 20_000, Seed: 1})
+		if math.Abs(out.HopsMean-c.rounds) > 0.03 || math.Abs(out.MessagesPerLookup-c.messages) > 0.15 {
+			t.Errorf("%d peers, concurrency %d: %.2f rounds, %.2f messages; want %.2f, %.2f", c.peers, c.concurrency, out.HopsMean, out.MessagesPerLookup, c.rounds, c.messages)
+		}
+		if out.SuccessRatio != 1 {
+			t.Errorf("%d peers, concurrency %d: the closest peer was found by %v", c.peers, c.concurrency, out.SuccessRatio)
+		}
+	}
+	out := rounds(t, RoundsConfig{Peers: 15_380, Mode: FindNode, Replies: ClosestReplies, Lookups: 5_000, Seed: 1})
+	if out.Recall < 0.9999 {
+		t.Errorf("replies of the closest find %v of the 20 closest", out.Recall)
+	}
+}
+
+// Same seed, same digest, for any number of workers; another seed, another one.
+func TestRoundsRepeat(t *testing.T) {
+	for _, mode := range []string{FindValue, FindNode} {
+		cfg := RoundsConfig{Peers: 3000, Lookups: 5000, Mode: mode, Admission: Balanced, Seed: 5, Workers: 1}
+		first := rounds(t, cfg)
+		for _, workers := range []int{1, 2, 7} {
+			cfg.Workers = workers
+			if again := rounds(t, cfg); again.Digest != first.Digest || !slices.Equal(again.HopsHistogram, first.HopsHistogram) {
+				t.Errorf("mode %s: %d workers have another digest than one", mode, workers)
+			}
+		}
+		cfg.Seed++
+		if rounds(t, cfg).Digest == first.Digest {
+			t.Errorf("mode %s: another seed has the same digest", mode)
+		}
+	}
+}
+
+func TestRoundsConfig(t *testing.T) {
+	for want, cfg := range map[string]RoundsConfig{
+		"peers 1":                {Peers: 1},
+		"bucket size -1":         {Peers: 100, Bucket: -1},
+		"replication 100":        {Peers: 100, Replication: 100},
+		`admission "last"`:       {Peers: 100, Admission: "last"},
+		`mode "nb"`:              {Peers: 100, Mode: "nb"},
+		`replies "all"`:          {Peers: 100, Replies: "all"},
+		"MiB, more than 8192":    {Peers: 1 << 17, Bucket: 1 << 12},
+		"concurrency -3: want 1": {Peers: 100, Concurrency: -3},
+	} {
+		if _, err := RunRounds(t.Context(), cfg, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := RunRounds(ctx, RoundsConfig{Peers: 100}, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("after a cancel: %v", err)
+	}
+}
+
+// What the index finds is what a look at every peer finds.
+func TestPopulation(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 200).Draw(t, "peers")
+		pop := newPopulation(n, rapid.Uint64().Draw(t, "seed"))
+		id := rapid.Uint64().Draw(t, "id")
+		if rapid.Bool().Draw(t, "known") {
+			id = pop.ids[rapid.IntRange(0, n-1).Draw(t, "rank")]
+		}
+		length := rapid.IntRange(0, 64).Draw(t, "length")
+		var want []uint32
+		for rank, other := range pop.ids {
+			if bits.LeadingZeros64(other^id) >= length {
+				want = append(want, uint32(rank))
+			}
+		}
+		lo, hi := pop.subtree(id, length)
+		if got := pop.ranks[lo:hi]; !slices.Equal(got, want) {
+			t.Fatalf("subtree of %d bits = %v, want %v", length, got, want)
+		}
+		k := rapid.IntRange(1, n).Draw(t, "closest")
+		lo, hi = pop.around(id, k)
+		inside := slices.Clone(pop.ranks[lo:hi])
+		closer := func(a, b uint32) int {
+			if pop.ids[a]^id < pop.ids[b]^id {
+				return -1
+			}
+			return 1
+		}
+		slices.SortFunc(inside, closer)
+		all := slices.Clone(pop.ranks)
+		slices.SortFunc(all, closer)
+		if len(inside) < k || !slices.Equal(inside[:k], all[:k]) {
+			t.Fatalf("the %d closest are not all in the subtree around the key", k)
+		}
+	})
+}
+
+// A bucket of either admission holds distinct candidates, all if there is room;
+// a balanced one is even at every branch that allows it.
+func TestExplicitTables(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		pop := newPopulation(rapid.IntRange(2, 300).Draw(t, "peers"), rapid.Uint64().Draw(t, "seed"))
+		size := rapid.IntRange(1, 9).Draw(t, "size")
+		admission := rapid.SampledFrom([]string{First, Balanced}).Draw(t, "admission")
+		tables, err := newExplicit(context.Background(), pop, size, admission, 1, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for peer := range uint32(len(pop.ids)) {
+			for b := range 20 {
+				lo, hi := pop.bucket(peer, b)
+				got := slices.Sorted(slices.Values(tables.members(peer, b, nil)))
+				if len(got) != min(size, int(hi-lo)) || len(slices.Compact(slices.Clone(got))) != len(got) {
+					t.Fatalf("bucket %d of %d candidates holds %v", b, hi-lo, got)
+				}
+				if len(got) > 0 && (got[0] < lo || got[len(got)-1] >= hi) {
+					t.Fatalf("bucket %d of ranks %d to %d holds %v", b, lo, hi, got)
+				}
+				if admission == Balanced {
+					checkBalance(t, pop, got, lo, hi, b+1)
+				}
+			}
+		}
+	})
+}
+
+func checkBalance(t *rapid.T, pop *population, members []uint32, lo, hi uint32, depth int) {
+	if len(members) < 2 || int(hi-lo) == len(members) {
+		return
+	}
+	middle := pop.lower(pop.ids[lo]>>(64-depth)<<(64-depth) | 1<<(63-depth))
+	split, _ := slices.BinarySearch(members, middle)
+	left, right := split, len(members)-split
+	if left+1 < right && left < int(middle-lo) || right+1 < left && right < int(hi-middle) {
+		t.Fatalf("%d and %d members of %d and %d candidates", left, right, middle-lo, hi-middle)
+	}
+	checkBalance(t, pop, members[:split], lo, middle, depth+1)
+	checkBalance(t, pop, members[split:], middle, hi, depth+1)
+}
+
+// Smaller buckets hold a part of larger ones, so that sizes can be compared on
+// the same luck.
+func TestNestedTables(t *testing.T) {
+	pop := newPopulation(2000, 1)
+	small, err := newExplicit(t.Context(), pop, 5, First, 1, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	large, err := newExplicit(t.Context(), pop, 20, First, 1, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for peer := range uint32(2000) {
+		of := large.members(peer, 0, nil)
+		if got := small.members(peer, 0, nil); !slices.Equal(got, of[:5]) {
+			t.Fatalf("peer %d: 5 members %v, 20 members %v", peer, got, of)
+		}
+	}
+}
+
+func TestSearchDoesNotAllocate(t *testing.T) {
+	for _, mode := range []string{FindValue, FindNode} {
+		cfg := RoundsConfig{Peers: 2000, Mode: mode, Seed: 1}
+		if err := cfg.complete(); err != nil {
+			t.Fatal(err)
+		}
+		pop := newPopulation(cfg.Peers, 1)
+		tables, err := newExplicit(t.Context(), pop, cfg.Bucket, cfg.Admission, 1, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, i := newSearcher(&cfg, pop, tables), 0
+		allocs := testing.AllocsPerRun(200, func() {
+			i++
+			if _, err := s.search(i); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if allocs != 0 {
+			t.Errorf("mode %s: %v allocations a search", mode, allocs)
+		}
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	want := "  0          1  10.00 % ██\n  1          9  90.00 % ██████████\n"
+	if got := Histogram([]int64{1, 9}, 10); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	if got := Histogram([]int64{0}, 10); got != "  0          0   0.00 % \n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func BenchmarkRounds(b *testing.B) {
+	for _, mode := range []string{FindValue, FindNode} {
+		b.Run(mode, func(b *testing.B) {
+			cfg := RoundsConfig{Peers: 25_000, Mode: mode, Seed: stat.Hash(1)}
+			if err := cfg.complete(); err != nil {
+				b.Fatal(err)
+			}
+			pop := newPopulation(cfg.Peers, 1)
+			tables, err := newExplicit(b.Context(), pop, cfg.Bucket, cfg.Admission, 1, 2)
+			if err != nil {
+				b.Fatal(err)
+			}
+			s, i := newSearcher(&cfg, pop, tables), 0
+			b.ReportAllocs()
+			for b.Loop() {
+				i++
+				if _, err := s.search(i); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
