@@ -61,10 +61,10 @@ func (j *Journal) Append(e Entry) ([]byte, error) {
 	return append(line, '\n'), nil
 }
 
-// Load reads a journal's lines and continues after them. A last line that is
-// torn, as a crash leaves it, is left out: size is the length of what is good,
-// to which the file must be cut before more is appended. A bad line that others
-// follow is an error, which names it; what comes before it is returned.
+// Load reads a journal's lines and continues after them. A last line without
+// its end, as a crash leaves it, is left out: size is the length of what is good,
+// to which the file must be cut before more is appended. Any other bad line is an
+// error, which names it; what comes before it is returned.
 func (j *Journal) Load(data []byte) (entries []Entry, size int, err error) {
 	*j = Journal{}
 	for rest := data; len(rest) > 0; rest = data[size:] {
@@ -74,9 +74,6 @@ func (j *Journal) Load(data []byte) (entries []Entry, size int, err error) {
 		}
 		e, next, err := j.check(line)
 		if err != nil {
-			if size+len(line)+1 == len(data) {
-				return entries, size, nil
-			}
 			return entries, size, fmt.Errorf("tune: journal line %d: %w: restore the file, or cut it to %d bytes to go on without the rest", j.seq+1, err, size)
 		}
 		entries = append(entries, e)

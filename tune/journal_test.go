@@ -60,17 +60,16 @@ func TestJournalTorn(t *testing.T) {
 	}
 }
 
-// TestJournalCorrupt flips every bit: in the last line it is torn, in an earlier
-// one it is an error.
+// TestJournalCorrupt flips every bit: an error, unless it is of the last byte,
+// without which the last line is torn.
 func TestJournalCorrupt(t *testing.T) {
 	all := lines(t, 3)
-	last := bytes.LastIndexByte(all[:len(all)-1], '\n') + 1
 	for i := range 8 * len(all) {
 		bad := bytes.Clone(all)
 		bad[i/8] ^= 1 << (i % 8)
 		var j Journal
 		entries, _, err := j.Load(bad)
-		if i/8 < last && err == nil || len(entries) == 3 {
+		if i/8 < len(all)-1 && err == nil || len(entries) == 3 {
 			t.Fatalf("bit %d: %d entries, %v", i, len(entries), err)
 		}
 	}
