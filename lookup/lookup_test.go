@@ -1,0 +1,224 @@
+package lookup_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+	"pgregory.net/rapid"
+
+	"github.com/shoalnet/shoal/internal/script"
+	"github.com/shoalnet/shoal/key"
+	"github.com/shoalnet/shoal/lookup"
+)
+
+// TestScenarios runs testdata: each file is a story that can be checked by eye.
+func TestScenarios(t *testing.T) {
+	var s *lookup.Search
+	var now time.Duration
+	script.Run(t, "testdata", func(t *testing.T, td *datadriven.TestData) string {
+		now += script.ArgDuration(t, td, "after", 0)
+		switch td.Cmd {
+		case "find":
+			now = 0
+			cfg := lookup.Config{
+				Target: script.ArgID(t, td, "target"), Self: key.FromByte(255), K: script.ArgInt(t, td, "k", 2),
+				Settings: lookup.Settings{
+					Alpha: script.ArgInt(t, td, "alpha", 1), Refill: script.ArgInt(t, td, "refill", 2), Hard: 5 * time.Second,
+					Price: script.ArgDuration(t, td, "price", 0), SoftSlack: script.ArgDuration(t, td, "slack", 0),
+				},
+			}
+			td.MaybeScanArgs(t, "soft", &cfg.SoftFactor)
+			if td.HasArg("price") {
+				cfg.Order = lookup.Priced
+			}
+			s = lookup.New(cfg, candidates(t, td))
+		case "answer":
+			s.Answer(script.ArgID(t, td, "from"), candidates(t, td))
+		case "fail":
+			s.Fail(script.ArgID(t, td, "from"))
+		case "stop":
+			s.Stop()
+		case "wait":
+		default:
+			td.Fatalf(t, "unknown command")
+		}
+		return asks(s, now)
+	})
+}
+
+// candidates reads the input lines: a key and a predicted answer time each.
+func candidates(t *testing.T, td *datadriven.TestData) []lookup.Candidate {
+	var out []lookup.Candidate
+	for line := range strings.Lines(td.Input) {
+		word, predicted, _ := strings.Cut(strings.TrimSpace(line), " ")
+		id, err := script.ID(word)
+		if err != nil {
+			td.Fatalf(t, "%v", err)
+		}
+		d, err := time.ParseDuration(strings.TrimSpace(predicted))
+		if predicted != "" && err != nil {
+			td.Fatalf(t, "%v", err)
+		}
+		out = append(out, lookup.Candidate{Peer: id, Predicted: d})
+	}
+	return out
+}
+
+func asks(s *lookup.Search, now time.Duration) string {
+	var b strings.Builder
+	for q, ok := s.Ask(now); ok; q, ok = s.Ask(now) {
+		fmt.Fprintf(&b, "ask %s\n", script.Format(q.Peer))
+	}
+	if at, ok := s.Wake(); ok {
+		fmt.Fprintf(&b, "wake at %v\n", at)
+	}
+	if s.Done() {
+		fmt.Fprintf(&b, "done: %s\n", script.FormatAll(s.Result(99, nil)))
+	}
+	return b.String()
+}
+
+// A random network of 8-bit peers, some dead, each knowing random others.
+type network struct {
+	peers []key.ID
+	knows map[key.ID][]lookup.Candidate
+	dead  map[key.ID]bool
+}
+
+func drawNetwork(t *rapid.T) network {
+	n := network{knows: map[key.ID][]lookup.Candidate{}, dead: map[key.ID]bool{}}
+	for _, b := range rapid.SliceOfNDistinct(rapid.Byte(), 1, 60, rapid.ID).Draw(t, "peers") {
+		id := key.FromByte(b)
+		n.peers = append(n.peers, id)
+		n.dead[id] = rapid.IntRange(0, 4).Draw(t, "dead") == 0
+	}
+	for _, p := range n.peers {
+		for _, i := range rapid.SliceOfN(rapid.IntRange(0, len(n.peers)-1), 0, 8).Draw(t, "knows") {
+			ms := rapid.IntRange(1, 300).Draw(t, "predicted")
+			n.knows[p] = append(n.knows[p], lookup.Candidate{Peer: n.peers[i], Predicted: time.Duration(ms) * time.Millisecond})
+		}
+	}
+	return n
+}
+
+func drawConfig(t *rapid.T) lookup.Config {
+	return lookup.Config{
+		Target: key.FromByte(rapid.Byte().Draw(t, "target")), Self: key.FromByte(255), K: rapid.IntRange(1, 8).Draw(t, "k"),
+		Settings: lookup.Settings{
+			Alpha: rapid.IntRange(1, 5).Draw(t, "alpha"), Order: lookup.Order(rapid.IntRange(0, 1).Draw(t, "order")),
+			Price: 30 * time.Millisecond, Refill: 60, SoftFactor: float64(rapid.IntRange(0, 3).Draw(t, "soft")), Hard: time.Second,
+		},
+	}
+}
+
+// Whatever the order of answers: a search ends, asks nobody twice, keeps to
+// alpha, and names the nearest of all live peers that it has heard of.
+func TestSearchEnds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		net, cfg := drawNetwork(t), drawConfig(t)
+		cfg.SoftFactor = 0 // with a soft deadline a late peer may be passed over
+		seeds := net.knows[net.peers[0]]
+		s := lookup.New(cfg, seeds)
+		asked, live := map[key.ID]bool{}, map[key.ID]bool{}
+		hear := func(cs []lookup.Candidate) {
+			for _, c := range cs {
+				live[c.Peer] = !net.dead[c.Peer] && c.Peer != cfg.Self
+			}
+		}
+		hear(seeds)
+		var flight []key.ID
+		now := time.Duration(0)
+		for !s.Done() {
+			for q, ok := s.Ask(now); ok; q, ok = s.Ask(now) {
+				if asked[q.Peer] {
+					t.Fatalf("%v asked twice", q.Peer)
+				}
+				asked[q.Peer] = true
+				flight = append(flight, q.Peer)
+			}
+			if len(flight) > cfg.Alpha {
+				t.Fatalf("%d in flight, alpha %d", len(flight), cfg.Alpha)
+			}
+			if len(flight) == 0 {
+				if !s.Done() {
+					t.Fatal("nothing in flight and not done")
+				}
+				break
+			}
+			i := rapid.IntRange(0, len(flight)-1).Draw(t, "next")
+			p := flight[i]
+			flight = slices.Delete(flight, i, i+1)
+			now += time.Millisecond
+			if net.dead[p] {
+				s.Fail(p)
+			} else {
+				hear(net.knows[p])
+				s.Answer(p, net.knows[p])
+			}
+		}
+		got := s.Result(cfg.K, nil)
+		var want []key.ID
+		for id, ok := range live {
+			if ok {
+				want = append(want, id)
+			}
+		}
+		slices.SortFunc(want, func(a, b key.ID) int { return key.Closer(cfg.Target, a, b) })
+		want = want[:min(cfg.K, len(want))]
+		if !slices.Equal(got, want) {
+			t.Fatalf("got %s want %s", script.FormatAll(got), script.FormatAll(want))
+		}
+	})
+}
+
+// With soft deadlines and silent peers, time alone ends a search.
+func TestSilenceEnds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		net, cfg := drawNetwork(t), drawConfig(t)
+		cfg.SoftFactor = 2
+		s := lookup.New(cfg, net.knows[net.peers[0]])
+		now := time.Duration(0)
+		for range 10_000 {
+			q, ok := s.Ask(now)
+			switch {
+			case ok && !net.dead[q.Peer]:
+				s.Answer(q.Peer, net.knows[q.Peer])
+			case !ok && s.Done():
+				return
+			case !ok:
+				at, some := s.Wake()
+				if !some || at <= now {
+					t.Fatal("waits for nothing")
+				}
+				now = at
+			}
+		}
+		t.Fatal("does not end")
+	})
+}
+
+func BenchmarkSearch(b *testing.B) {
+	peers := make([]key.ID, 1000)
+	for i := range peers {
+		peers[i] = key.Hash([]byte{byte(i), byte(i >> 8)})
+	}
+	cfg := lookup.Config{Target: key.Hash([]byte("t")), K: 20, Settings: lookup.Settings{Alpha: 3, Hard: time.Second}}
+	slices.SortFunc(peers, func(a, b key.ID) int { return key.Closer(cfg.Target, a, b) })
+	all := make([]lookup.Candidate, len(peers))
+	for i, p := range peers {
+		all[i] = lookup.Candidate{Peer: p, Predicted: time.Millisecond}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		s := lookup.New(cfg, all[400:420])
+		for !s.Done() {
+			if q, ok := s.Ask(0); ok {
+				s.Answer(q.Peer, all[:20])
+			}
+		}
+	}
+}
