@@ -31,7 +31,8 @@ func TestStreamRepeats(t *testing.T) {
 	a, b := NewStream(7, "node", 3, 4), NewStream(7, "node", 3, 4)
 	others := []*Stream{
 		NewStream(8, "node", 3, 4), NewStream(7, "nodes", 3, 4), NewStream(7, "node", 4, 3),
-		NewStream(7, "node", 3), NewStream(7, "node"), NewStream(7, "node", 3, 4, 0), {},
+		NewStream(7, "node", 3), NewStream(7, "node"), NewStream(7, "node", 3, 4, 0),
+		{},
 	}
 	for i := range 100 {
 		x := a.Uint64()

@@ -3,7 +3,7 @@ package tune
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -16,7 +16,7 @@ func lines(t testing.TB, n int) []byte {
 	var j Journal
 	var all []byte
 	for i := range n {
-		line, err := j.Append(Entry{AtNanos: int64(i), Kind: KindCycle, Text: "text <" + fmt.Sprint(i) + ">", Data: json.RawMessage(`{"stage": 1}`)})
+		line, err := j.Append(Entry{AtNanos: int64(i), Kind: KindCycle, Text: "text <" + strconv.Itoa(i) + ">", Data: json.RawMessage(`{"stage": 1}`)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func TestJournalRoundTrip(t *testing.T) {
 // TestJournalTorn cuts the file at every byte: what is lost is the last line.
 func TestJournalTorn(t *testing.T) {
 	all := lines(t, 3)
-	for cut := range len(all) {
+	for cut := range all {
 		var j Journal
 		entries, size, err := j.Load(all[:cut])
 		whole := bytes.Count(all[:cut], []byte{'\n'})

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/shoalnet/shoal/knob"
@@ -127,11 +128,13 @@ func (r *Rollout) record(now time.Duration, kind, text string, data any) {
 
 func (r *Rollout) recordStart(now time.Duration) {
 	o := &r.opts
-	text := fmt.Sprintf("%s against %s, preset %s, by %s:", o.Candidate.Hash(), o.Baseline.Hash(), o.Preset.Name, unitName(r.scope))
+	var changes []string
 	for _, c := range knob.Diff(o.Baseline, o.Candidate) {
-		text += fmt.Sprintf(" %s %s to %s;", c.Name, c.From, c.To)
+		changes = append(changes, c.Name+" "+c.From+" to "+c.To)
 	}
-	r.record(now, KindStart, text[:len(text)-1], startData{
+	text := fmt.Sprintf("%s against %s, preset %s, by %s: %s", o.Candidate.Hash(), o.Baseline.Hash(),
+		o.Preset.Name, unitName(r.scope), strings.Join(changes, "; "))
+	r.record(now, KindStart, text, startData{
 		Baseline: o.Baseline.String(), Candidate: o.Candidate.String(), Hash: o.Candidate.Hash(),
 		Scope: r.scope.String(), Preset: o.Preset.Name, Seed: o.Seed, BudgetS: o.Limits.Budget.Seconds(),
 	})

@@ -57,9 +57,9 @@ func (r *Rollout) harm(s *progress) string {
 	if _, high := s.success.Interval(p.HarmAlpha); high < 0 {
 		return fmt.Sprintf("harm: %s, worse beyond doubt (alpha %g)", successText(s), p.HarmAlpha)
 	}
-	// The founding rule, on enough data: beyond one standard error, or at the end.
+	// The founding rule, on enough data: beyond two standard errors, or at the end.
 	n := float64(s.ratio.N())
-	sure := s.ratio.Mean() > s.ratio.Deviation()/math.Sqrt(n) || s.ratio.N() >= s.MaxCycles
+	sure := s.ratio.Mean() > 2*s.ratio.Deviation()/math.Sqrt(n) || s.ratio.N() >= s.MaxCycles
 	if s.ratio.N() >= s.MinCycles && r.slow(s) && sure {
 		return fmt.Sprintf("performance below %g of the baseline: %s", p.PerformanceFloor, r.ratioText(s, 2*p.HarmAlpha))
 	}
