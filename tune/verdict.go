@@ -58,6 +58,8 @@ func (r *Rollout) harm(s *progress) string {
 		return fmt.Sprintf("harm: %s, worse beyond doubt (alpha %g)", successText(s), p.HarmAlpha)
 	}
 	// The founding rule, on enough data: beyond two standard errors, or at the end.
+	// Of 100 request candidates that are 15 % faster, at 60 lookups a second, it
+	// gives up 5; at one standard error it gave up 9.
 	n := float64(s.ratio.N())
 	sure := s.ratio.Mean() > 2*s.ratio.Deviation()/math.Sqrt(n) || s.ratio.N() >= s.MaxCycles
 	if s.ratio.N() >= s.MinCycles && r.slow(s) && sure {
