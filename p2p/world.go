@@ -1,0 +1,203 @@
+package p2p
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/shoalnet/shoal/node"
+	"github.com/shoalnet/shoal/node/kad"
+	"github.com/shoalnet/shoal/wire"
+)
+
+// Mode says whether a peer serves others.
+type Mode uint8
+
+// The modes.
+const (
+	// ModeAuto is a server on a network of one's own as long as the host listens.
+	// On the public network it is a client until the host is known to be
+	// reachable from outside, and again when it is not any more.
+	ModeAuto Mode = iota
+	// ModeAutoServer is a server unless the host is known to be unreachable.
+	ModeAutoServer
+	// ModeClient only asks.
+	ModeClient
+	// ModeServer always serves.
+	ModeServer
+)
+
+// String returns the mode in lower case.
+func (m Mode) String() string {
+	return [...]string{"auto", "auto server", "client", "server"}[m]
+}
+
+// server decides whether to serve, given what is known of the host.
+func (m Mode) server(public bool, listening bool, reach network.Reachability) bool {
+	switch m {
+	case ModeClient:
+		return false
+	case ModeServer:
+		return true
+	case ModeAutoServer:
+		return reach != network.ReachabilityPrivate
+	default:
+		return !public && listening || reach == network.ReachabilityPublic
+	}
+}
+
+// What happens on the host's event bus and concerns us.
+var watched = []any{
+	new(event.EvtPeerIdentificationCompleted),
+	new(event.EvtPeerProtocolsUpdated),
+	new(event.EvtPeerConnectednessChanged),
+	new(event.EvtLocalReachabilityChanged),
+	new(event.EvtLocalAddressesUpdated),
+}
+
+// watch turns events of the host into events of the machine.
+func (p *Peer) watch(sub event.Subscription) {
+	defer func() { _ = sub.Close() }()
+	server, reach := p.servesAs(network.ReachabilityUnknown), network.ReachabilityUnknown
+	for {
+		select {
+		case <-p.ctx.Done():
+			return
+		case e := <-sub.Out():
+			if changed, is := e.(event.EvtLocalReachabilityChanged); is {
+				reach = changed.Reachability
+			}
+			p.happened(e)
+			if now := p.servesAs(reach); now != server {
+				server = now
+				p.tell(node.Moded{Server: server})
+			}
+		}
+	}
+}
+
+func (p *Peer) servesAs(reach network.Reachability) bool {
+	return p.mode.server(p.public, len(p.host.Addrs()) > 0, reach)
+}
+
+// happened tells the machine of one event.
+func (p *Peer) happened(e any) {
+	switch e := e.(type) {
+	case event.EvtPeerIdentificationCompleted:
+		p.book.Meet(peer.AddrInfo{ID: e.Peer})
+		p.book.identified(e.Peer, e.ListenAddrs)
+		p.met(e.Peer, p.speaks(e.Protocols) && len(p.book.Addrs(e.Peer)) > 0)
+	case event.EvtPeerProtocolsUpdated:
+		if added := p.speaks(e.Added); added || p.speaks(e.Removed) {
+			p.met(e.Peer, added)
+		}
+	case event.EvtPeerConnectednessChanged:
+		if e.Connectedness == network.NotConnected {
+			p.sessions.drop(e.Peer, p.primaries)
+			p.tell(node.Lost{Peer: ID(e.Peer)})
+		}
+	case event.EvtLocalAddressesUpdated:
+		if e.Diffs && len(p.host.Network().Peers()) > 0 {
+			p.refreshSelf() // those near us hold our old addresses
+		}
+	default:
+	}
+}
+
+// met tells the machine what is known of a peer.
+func (p *Peer) met(name peer.ID, server bool) {
+	id := p.book.Meet(peer.AddrInfo{ID: name})
+	p.tell(node.Met{Peer: id, Group: p.book.group(name), Server: server})
+}
+
+// speaks reports whether the routing protocol is among the names.
+func (p *Peer) speaks(names []protocol.ID) bool {
+	return slices.ContainsFunc(p.codecs[p.routing].Names(), func(name protocol.ID) bool { return slices.Contains(names, name) })
+}
+
+// announce sets and removes the stream handlers as the machine wishes. It has a
+// goroutine of its own because the host emits events for it.
+func (p *Peer) announce() {
+	for {
+		select {
+		case <-p.ctx.Done():
+			return
+		case on := <-p.advertised:
+			p.serving.Store(on)
+			for number, codec := range p.codecs {
+				for _, name := range codec.Names() {
+					if on {
+						p.host.SetStreamHandler(name, p.handler(number))
+					} else {
+						p.host.RemoveStreamHandler(name)
+					}
+				}
+			}
+		}
+	}
+}
+
+// advertise hands the latest wish to announce. Only the owner calls it, so there
+// is room after the old wish was taken out.
+func (p *Peer) advertise(server bool) {
+	select {
+	case <-p.advertised:
+	default:
+	}
+	p.advertised <- server
+}
+
+const (
+	// joinTimeout bounds one attempt to reach a bootstrap peer.
+	joinTimeout = 10 * time.Second
+	// joinAgain is how often a peer without connections tries them anew.
+	joinAgain = 2 * time.Minute
+)
+
+// join connects to the bootstrap peers, now and whenever we have lost all
+// connections, and then looks for our own neighbours.
+func (p *Peer) join(bootstrap []peer.AddrInfo) {
+	ticker := time.NewTicker(joinAgain)
+	defer ticker.Stop()
+	for {
+		if len(p.host.Network().Peers()) == 0 {
+			p.connect(bootstrap)
+			p.refreshSelf()
+		}
+		select {
+		case <-p.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// connect dials the bootstrap peers at once and waits for all of them.
+func (p *Peer) connect(bootstrap []peer.AddrInfo) {
+	var wg sync.WaitGroup
+	for _, info := range bootstrap {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(p.ctx, joinTimeout)
+			defer cancel()
+			p.host.Peerstore().AddAddrs(info.ID, info.Addrs, peerstore.PermanentAddrTTL)
+			if _, err := p.host.Network().DialPeer(ctx, info.ID); err == nil {
+				p.met(info.ID, true)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// refreshSelf starts a lookup for our own identifier. Nobody waits for it.
+func (p *Peer) refreshSelf() {
+	if p.codecs[wire.Kademlia] != nil {
+		_ = p.Call(p.ctx, kad.Call{Op: kad.OpRefresh, Target: p.book.self})
+	}
+}
