@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-msgio"
+	"github.com/multiformats/go-varint"
 
 	"github.com/shoalnet/shoal/node"
 	"github.com/shoalnet/shoal/wire"
@@ -124,7 +125,7 @@ func (p *Peer) serve(s network.Stream, from peer.ID, protocol wire.Protocol) err
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
-		case errors.Is(err, msgio.ErrMsgTooLarge):
+		case errors.Is(err, msgio.ErrMsgTooLarge), errors.Is(err, varint.ErrOverflow), errors.Is(err, varint.ErrNotMinimal):
 			p.count.malformed.Add(1)
 			return err
 		case err != nil:

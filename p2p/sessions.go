@@ -57,41 +57,38 @@ func newSessions(h host.Host, set *atomic.Pointer[settings], count *counters) *s
 
 // exchange sends a message and hands the reply to read, which is nil if none is
 // expected. It returns the time that went into a connection, 0 if there was one.
-// What fails on a stream or connection that was there before is tried once more
-// on a fresh stream; what the peer does not support, once under all our names.
+// It tries once more, on a fresh stream, what failed on a stream or connection
+// that was there before, and what may have failed because the peer speaks an
+// older name: a refused name looks like any other reset, since the request left
+// together with it.
 func (s *sessions) exchange(ctx context.Context, to peer.ID, names []protocol.ID, msg []byte, read func([]byte) error) (dial time.Duration, err error) {
-	fresh, negotiate := false, false
-	for {
-		used, took, err := s.try(ctx, to, names, fresh, negotiate, msg, read)
-		dial += took
-		switch {
-		case err == nil:
-			return dial, nil
-		case ctx.Err() != nil:
-			return dial, ctx.Err()
-		case errors.Is(err, errNonsense):
-			s.count.malformed.Add(1)
-			return dial, err
-		case unsupported(err) && len(names) > 1 && !negotiate:
-			fresh, negotiate = true, true
-		case used && !fresh:
-			fresh = true
-			s.count.retries.Add(1)
-		default:
-			return dial, err
-		}
+	used, dial, err := s.try(ctx, to, names, false, msg, read)
+	final := err == nil || errors.Is(err, errNonsense) || errors.Is(err, errUnreachable)
+	if !final && ctx.Err() == nil && (used || len(names) > 1) {
+		s.count.retries.Add(1)
+		var more time.Duration
+		_, more, err = s.try(ctx, to, names, true, msg, read)
+		dial += more
 	}
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	if errors.Is(err, errNonsense) {
+		s.count.malformed.Add(1)
+	}
+	return dial, err
 }
 
-// try is one attempt; used says that it relied on what was open before.
-func (s *sessions) try(ctx context.Context, to peer.ID, names []protocol.ID, fresh, negotiate bool, msg []byte, read func([]byte) error) (used bool, dial time.Duration, err error) {
+// try is one attempt; used says that it relied on what was open before, again
+// that it must not rely on a pooled stream nor on a guessed name.
+func (s *sessions) try(ctx context.Context, to peer.ID, names []protocol.ID, again bool, msg []byte, read func([]byte) error) (used bool, dial time.Duration, err error) {
 	pk := poolKey{to, names[0]}
-	st, err := s.acquire(ctx, pk, fresh)
+	st, err := s.acquire(ctx, pk, again)
 	if err != nil {
 		return false, 0, err
 	}
 	if used = st != nil; !used {
-		st, used, dial, err = s.open(ctx, to, names, negotiate)
+		st, used, dial, err = s.open(ctx, to, names, again && len(names) > 1)
 	}
 	if err != nil {
 		s.release(pk, nil)

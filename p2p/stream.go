@@ -3,7 +3,6 @@ package p2p
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"io"
 	"time"
 
@@ -69,10 +68,4 @@ func writeFrame(w io.Writer, msg []byte) error {
 	frame := binary.AppendUvarint(make([]byte, 0, len(msg)+binary.MaxVarintLen32), uint64(len(msg)))
 	_, err := w.Write(append(frame, msg...))
 	return err
-}
-
-// unsupported reports whether the peer answered that it does not speak the name
-// we chose.
-func unsupported(err error) bool {
-	return errors.Is(err, msmux.ErrNotSupported[protocol.ID]{})
 }
