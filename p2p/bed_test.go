@@ -2,12 +2,10 @@ package p2p
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"encoding/binary"
 	"io"
 	"math/rand/v2"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -131,31 +129,10 @@ func validatorOf(prefix protocol.ID) record.Validator {
 
 func infoOfHost(h host.Host) peer.AddrInfo { return peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()} }
 
-// numbered validates values of the form "number:anything" under "/v/" keys; the
-// larger number is better.
-type numbered struct{}
-
-func (numbered) Validate(key string, value []byte) error {
-	if _, err := number(value); err != nil || !strings.HasPrefix(key, "/v/") {
-		return fmt.Errorf("%q under %q is not valid", value, key)
-	}
-	return nil
-}
-
-func (numbered) Select(_ string, values [][]byte) (int, error) {
-	best, top := -1, -1
-	for i, v := range values {
-		if n, err := number(v); err == nil && n > top {
-			best, top = i, n
-		}
-	}
-	if best < 0 {
-		return 0, errors.New("no valid value")
-	}
-	return best, nil
-}
-
-func number(value []byte) (int, error) {
-	digits, _, _ := strings.Cut(string(value), ":")
-	return strconv.Atoi(digits)
+// named is the name of a peer that nobody has.
+func named(n int) peer.ID {
+	raw := make([]byte, 34)
+	raw[1] = 32 // an identity multihash of 32 bytes
+	binary.BigEndian.PutUint64(raw[2:], uint64(n))
+	return peer.ID(raw)
 }

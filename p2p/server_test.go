@@ -328,11 +328,7 @@ func TestServerThinks(t *testing.T) {
 func TestLyingServer(t *testing.T) {
 	many := make([]peer.AddrInfo, 3000)
 	for i := range many {
-		id, err := peer.IDFromBytes(append([]byte{0, 32}, bytes.Repeat([]byte{byte(i), byte(i >> 8)}, 16)...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		many[i] = peer.AddrInfo{ID: id, Addrs: []maddr{multiaddr.StringCast("/ip4/99.1.2.3/udp/1/quic-v1")}}
+		many[i] = peer.AddrInfo{ID: named(i), Addrs: []maddr{multiaddr.StringCast("/ip4/99.1.2.3/udp/1/quic-v1")}}
 	}
 	requests := []kad.Message{
 		{Type: kad.PutValue, Key: "/v/x", Value: []byte("1")}, {Type: kad.GetValue, Key: "/v/x"},
