@@ -10,12 +10,23 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/lookup"
+	"github.com/shoalnet/shoal/node"
+	"github.com/shoalnet/shoal/node/kad"
+	"github.com/shoalnet/shoal/p2p"
+	"github.com/shoalnet/shoal/table"
 )
 
 // knobSet joins the declarations of all packages that have something to tune:
 // one line each.
 func knobSet() (*knob.Set, error) {
-	return knob.NewSet()
+	return knob.NewSet(
+		table.Knobs(),
+		lookup.Knobs(),
+		node.Knobs(),
+		kad.Knobs(),
+		p2p.Knobs(),
+	)
 }
 
 // knobRow is one declaration in text form. Its JSON names are stable.

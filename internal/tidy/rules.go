@@ -36,9 +36,10 @@ var House = Rules{
 		".":         6,
 		"cmd/shoal": 7,
 
-		"internal/script": TestOnly,
-		"internal/tidy":   TestOnly,
-		"opt/opttest":     TestOnly,
+		"internal/script":    TestOnly,
+		"internal/storetest": TestOnly,
+		"internal/tidy":      TestOnly,
+		"opt/opttest":        TestOnly,
 	},
 	Pure:  3,
 	Edges: map[string]string{},
