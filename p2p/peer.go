@@ -88,6 +88,7 @@ type Peer struct {
 	primaries  []protocol.ID
 	mode       Mode
 	public     bool
+	alone      bool // there is nobody to join
 	settings   atomic.Pointer[settings]
 	count      counters
 	book       *Book
@@ -97,6 +98,8 @@ type Peer struct {
 	jobs       chan func()
 	serving    atomic.Bool
 	advertised chan bool
+	ready      chan struct{}
+	setReady   func() // closes ready, once
 }
 
 // New starts a peer on a host, which it does not close. It ends with the context
@@ -108,7 +111,7 @@ func New(ctx context.Context, h host.Host, o Options) (*Peer, error) {
 	}
 	machine, err := node.New(node.Config{
 		Self: p.book.self, Space: key.Space256, Knobs: o.Knobs, Seed: o.Seed,
-		Server: p.servesAs(network.ReachabilityUnknown), Alone: len(o.Bootstrap) == 0,
+		Server: p.servesAs(network.ReachabilityUnknown), Alone: p.alone,
 		Protocols: append([]node.NewProtocol{kad.New}, o.Protocols...),
 	})
 	if err != nil {
@@ -122,7 +125,11 @@ func build(ctx context.Context, h host.Host, o *Options) (*Peer, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	p := &Peer{host: h, mode: o.Mode, public: o.Prefix == amino.ProtocolPrefix, advertised: make(chan bool, 1)}
+	p := &Peer{
+		host: h, mode: o.Mode, public: o.Prefix == amino.ProtocolPrefix, alone: len(o.Bootstrap) == 0,
+		advertised: make(chan bool, 1), ready: make(chan struct{}),
+	}
+	p.setReady = sync.OnceFunc(func() { close(p.ready) })
 	p.ctx, p.cancel = context.WithCancel(ctx)
 	p.owner = newOwner(p.ctx)
 	p.codecs = maps.Clone(o.Codecs)
@@ -191,8 +198,12 @@ func (p *Peer) begin(m Machine, o *Options) (err error) {
 	for range storeWorkers {
 		p.work.Go(p.storeWorker)
 	}
-	if len(o.Bootstrap) > 0 {
+	switch {
+	case len(o.Bootstrap) > 0:
 		p.work.Go(func() { p.join(o.Bootstrap) })
+	case !p.servesAs(network.ReachabilityUnknown):
+		p.setReady()
+	default: // when announce has set the handlers
 	}
 	for _, known := range p.host.Network().Peers() { // identified before we listened
 		if names, err := p.host.Peerstore().GetProtocols(known); err == nil && p.speaks(names) {
@@ -237,6 +248,21 @@ func (p *Peer) Close() error {
 
 // Host returns the host that the peer runs on.
 func (p *Peer) Host() host.Host { return p.host }
+
+// Ready is closed when the peer can be used to the full: one that joins when the
+// first of its bootstrap peers is reached or none could be, one that is alone
+// when it serves. It is closed at the end of the peer, too.
+func (p *Peer) Ready() <-chan struct{} { return p.ready }
+
+// Hold remembers that we provide a key, and tells those who ask us, but nobody
+// else. The record lives as long as those of others.
+func (p *Peer) Hold(ctx context.Context, k string) error {
+	if !p.work.enter() {
+		return errClosed
+	}
+	defer p.work.leave()
+	return p.stores.providers.AddProvider(ctx, []byte(k), peer.AddrInfo{ID: p.host.ID(), Addrs: p.book.Addrs(p.host.ID())})
+}
 
 // Book returns the names and addresses of peers.
 func (p *Peer) Book() *Book { return p.book }

@@ -125,6 +125,7 @@ func (p *Peer) speaks(names []protocol.ID) bool {
 // announce sets and removes the stream handlers as the machine wishes. It has a
 // goroutine of its own because the host emits events for it.
 func (p *Peer) announce() {
+	defer p.setReady()
 	for {
 		select {
 		case <-p.ctx.Done():
@@ -139,6 +140,9 @@ func (p *Peer) announce() {
 						p.host.RemoveStreamHandler(name)
 					}
 				}
+			}
+			if p.alone {
+				p.setReady()
 			}
 		}
 	}
@@ -166,8 +170,8 @@ const (
 func (p *Peer) join(bootstrap []peer.AddrInfo) {
 	ticker := time.NewTicker(joinAgain)
 	defer ticker.Stop()
-	for {
-		if len(p.host.Network().Peers()) == 0 {
+	for first := true; ; first = false {
+		if first || len(p.host.Network().Peers()) == 0 {
 			p.connect(bootstrap)
 			p.refreshSelf()
 		}
@@ -189,10 +193,12 @@ func (p *Peer) connect(bootstrap []peer.AddrInfo) {
 			p.host.Peerstore().AddAddrs(info.ID, info.Addrs, peerstore.PermanentAddrTTL)
 			if _, err := p.host.Network().DialPeer(ctx, info.ID); err == nil {
 				p.met(info.ID, true)
+				p.setReady()
 			}
 		})
 	}
 	wg.Wait()
+	p.setReady()
 }
 
 // refreshSelf starts a lookup for our own identifier. Nobody waits for it.
