@@ -55,7 +55,7 @@ func seeded(seed uint64) io.Reader {
 	return rand.NewChaCha8(s)
 }
 
-func identity(t *testing.T, i int) crypto.PrivKey {
+func identity(t testing.TB, i int) crypto.PrivKey {
 	t.Helper()
 	priv, _, err := crypto.GenerateEd25519Key(seeded(uint64(i)))
 	if err != nil {

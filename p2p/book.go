@@ -84,11 +84,16 @@ func (b *Book) Meet(info peer.AddrInfo) key.ID {
 	e := &entry{id: id, name: info.ID}
 	e.place = b.recent.PushFront(e)
 	b.entries[id] = e
-	if b.recent.Len() > b.size {
+	b.forget()
+	return id
+}
+
+// forget drops those not used for longest while there are too many.
+func (b *Book) forget() {
+	for b.recent.Len() > b.size {
 		oldest := b.recent.Remove(b.recent.Back()).(*entry)
 		delete(b.entries, oldest.id)
 	}
-	return id
 }
 
 // Peer returns the peer of an identifier; false if it is unknown or forgotten.
@@ -160,6 +165,7 @@ func (b *Book) release(id key.ID) {
 		return
 	}
 	e.place = b.recent.PushFront(e)
+	b.forget()
 	b.host.Peerstore().UpdateAddrs(e.name, peerstore.PermanentAddrTTL, peerstore.RecentlyConnectedAddrTTL)
 	b.host.ConnManager().UntagPeer(e.name, tag)
 	if e.protected {

@@ -21,34 +21,28 @@ type Call[R any] struct {
 	// closed at the end: after the final result, or without one when the context
 	// ended or the peer was closed.
 	Results <-chan R
-	ctx     context.Context
-	end     *ending
-	cancel  context.CancelFunc
+	final   atomic.Bool     // the last result was the final one
+	ctx     context.Context // its cause says why there was none
+	cancel  context.CancelCauseFunc
 }
 
 // Cancel ends the call. It may be called at any time and more than once.
-func (c *Call[R]) Cancel() { c.cancel() }
+func (c *Call[R]) Cancel() { c.cancel(context.Canceled) }
 
 // Wait takes what is left of the results and returns the final one. Without one
 // it returns the last partial result and why: the context's error, or that the
 // peer was closed.
 func (c *Call[R]) Wait() (R, error) {
-	defer c.cancel()
 	var last R
 	for result := range c.Results {
 		last = result
 	}
-	switch {
-	case c.end.final.Load():
+	if c.final.Load() {
 		return last, nil
-	case c.ctx.Err() != nil:
-		return last, c.ctx.Err()
 	}
-	return last, errClosed
+	<-c.ctx.Done()
+	return last, context.Cause(c.ctx)
 }
-
-// ending says how a call ended, once its results are closed.
-type ending struct{ final atomic.Bool }
 
 // Call asks for an operation of Kademlia. The result's peers are identifiers;
 // Peer.Book turns them into names and addresses.
@@ -59,27 +53,24 @@ func (p *Peer) Call(ctx context.Context, body kad.Call) *Call[kad.Result] {
 // Do makes a request to any protocol of the peer, whose results are of type R.
 // The call ends with the context.
 func Do[R any](ctx context.Context, p *Peer, protocol wire.Protocol, body any) *Call[R] {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	results := make(chan R, maxPartial+1)
-	end := &ending{}
-	call := &Call[R]{Results: results, ctx: ctx, end: end, cancel: cancel}
-	s := &sink{
-		put: func(body any, final bool) error {
-			result, ok := body.(R)
-			switch {
-			case !ok:
-				return fmt.Errorf("p2p: a result is a %T, not a %T", body, result)
-			case !final && len(results) >= maxPartial:
-				return errFull
-			}
-			results <- result // only the owner sends, so there is room
-			end.final.Store(final)
-			return nil
-		},
-		close: func() { close(results) },
+	call := &Call[R]{Results: results, ctx: ctx, cancel: cancel}
+	s := &sink{close: func() { close(results) }, ended: make(chan struct{})}
+	s.put = func(body any, final bool) error {
+		result, ok := body.(R)
+		switch {
+		case !ok:
+			return fmt.Errorf("p2p: a result is a %T, not a %T", body, result)
+		case !final && len(results) >= maxPartial:
+			return errFull
+		}
+		results <- result // only the owner sends, so there is room
+		call.final.Store(final)
+		return nil
 	}
 	if !p.work.Go(func() { p.call(ctx, s, protocol, body, cancel) }) {
-		cancel()
+		cancel(errClosed)
 		s.close()
 	}
 	return call
@@ -88,21 +79,20 @@ func Do[R any](ctx context.Context, p *Peer, protocol wire.Protocol, body any) *
 var errFull = errors.New("p2p: the reader of a call is slow")
 
 // call starts a call and waits for its end, to cancel it if the user does.
-func (p *Peer) call(ctx context.Context, s *sink, protocol wire.Protocol, body any, cancel context.CancelFunc) {
-	defer cancel()
-	ended := make(chan struct{})
-	s.ended = ended
+func (p *Peer) call(ctx context.Context, s *sink, protocol wire.Protocol, body any, cancel context.CancelCauseFunc) {
+	defer cancel(errClosed)
 	var number uint64
 	started := p.owner.run(func() {
 		number = p.calls.add(s)
 		p.machine.Tell(p.owner.now(), node.Called{Call: number, Protocol: protocol, Body: body})
 	})
 	if !started {
+		cancel(errClosed)
 		s.close()
 		return
 	}
 	select {
-	case <-ended:
+	case <-s.ended:
 	case <-p.ctx.Done():
 	case <-ctx.Done():
 		p.owner.run(func() {

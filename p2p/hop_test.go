@@ -235,7 +235,7 @@ func TestStreams(t *testing.T) {
 		})
 		info := infoOfHost(other)
 		for range 5 {
-			go ours.send(pingTo(ours, info))
+			ours.ask(pingTo(ours, info))
 		}
 		time.Sleep(time.Second)
 		if got := streamsTo(ours.Host(), other); got != 2 {
