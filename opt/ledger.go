@@ -1,6 +1,7 @@
 package opt
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -23,7 +24,7 @@ type ledger struct {
 
 func newLedger(space *Space, cfg Settings) (ledger, error) {
 	if space == nil {
-		return ledger{}, fmt.Errorf("opt: no space: make one with NewSpace")
+		return ledger{}, errors.New("opt: no space: make one with NewSpace")
 	}
 	cfg, err := cfg.filled()
 	if err != nil {

@@ -339,8 +339,15 @@ func patience(t *testing.T, family opt.Family) {
 func settings(t *testing.T, family opt.Family) {
 	space := MixedSpace(t)
 	for _, bad := range []opt.Settings{
-		{Objectives: family.Objectives + 1}, {Objectives: -1}, {Budget: -1}, {Lookups: -1}, {Population: -1}, {Patience: -1},
-		{Weights: []float64{1, 2}}, {Weights: []float64{0}}, {Weights: []float64{math.NaN()}},
+		{Objectives: family.Objectives + 1},
+		{Objectives: -1},
+		{Budget: -1},
+		{Lookups: -1},
+		{Population: -1},
+		{Patience: -1},
+		{Weights: []float64{1, 2}},
+		{Weights: []float64{0}},
+		{Weights: []float64{math.NaN()}},
 		{Starts: []knob.Config{Space(t, 1).Base()}}, // of another set
 	} {
 		if _, err := family.New(space, bad); err == nil {
