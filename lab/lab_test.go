@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -40,6 +39,15 @@ func TestMain(m *testing.M) {
 
 var problem = opttest.DTLZ2(8, 3)
 
+// kill ends a process as kill -9 does.
+func kill(pid int) error {
+	process, err := os.FindProcess(pid)
+	if err != nil {
+		return err
+	}
+	return process.Kill()
+}
+
 // answer is the payload of a dtlz2 result.
 type answer struct {
 	PID    int
@@ -67,7 +75,7 @@ var table = lab.Table{
 			}
 			_ = marker.Close()
 		}
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		_ = kill(os.Getpid())
 		select {}
 	},
 	"dtlz2": func(_ context.Context, payload []byte, _ uint64) ([]byte, float64, error) {
@@ -374,7 +382,7 @@ func TestSearchIsTheSameOnAnyPool(t *testing.T) {
 		next++
 		pids[pid] = true
 		if trial%150 == 100 {
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			if err := kill(pid); err != nil {
 				t.Logf("worker %d has gone already: %v", pid, err)
 			}
 		}

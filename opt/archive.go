@@ -73,21 +73,26 @@ type Archive struct {
 
 // Add offers a member and reports whether it brought new scores to the front.
 func (a *Archive) Add(m Member) bool {
-	fresh := true
-	for _, old := range a.members {
-		if Dominates(old.Scores, m.Scores) {
+	fresh, beats := true, false
+	for i := range a.members {
+		old := &a.members[i]
+		switch {
+		case Dominates(old.Scores, m.Scores):
 			return false
-		}
-		if slices.Equal(old.Scores, m.Scores) {
+		case Dominates(m.Scores, old.Scores):
+			beats = true
+		case slices.Equal(old.Scores, m.Scores):
 			if old.Trial.ID < m.Trial.ID {
 				return false
 			}
-			fresh = false
+			fresh, beats = false, true
 		}
 	}
-	a.members = slices.DeleteFunc(a.members, func(old Member) bool {
-		return Dominates(m.Scores, old.Scores) || slices.Equal(m.Scores, old.Scores)
-	})
+	if beats {
+		a.members = slices.DeleteFunc(a.members, func(old Member) bool {
+			return Dominates(m.Scores, old.Scores) || slices.Equal(m.Scores, old.Scores)
+		})
+	}
 	at, _ := slices.BinarySearchFunc(a.members, m.Trial.ID, func(o Member, id int) int { return cmp.Compare(o.Trial.ID, id) })
 	a.members = slices.Insert(a.members, at, m)
 	if len(a.members) > maxArchive {
