@@ -56,16 +56,31 @@ func TestReadMatrix(t *testing.T) {
 		rtt    [][]time.Duration
 		filled int
 	}{
-		{"rows", dir(t, "rtt_avg_ms.csv.gz", "0.000,12.5\n13.25,0.000\n", "cities.csv", cityFile),
-			[][]time.Duration{{0, 12500 * time.Microsecond}, {13250 * time.Microsecond, 0}}, 0},
-		{"pairs", dir(t, "rtt.csv", "from,to,p50_ms,p90_ms\nb,a,7,9\na,a,2,3\na,b,8,9\n"),
-			[][]time.Duration{{0, 7 * ms}, {8 * ms, 2 * ms}}, 0},
-		{"slice, the opposite direction fills", dir(t, "slice04.u16.gz", "xyz", "slice01.u16.gz", words(0, 0, 300, 100, 0, 200, 300, 200, 0)),
-			[][]time.Duration{{0, 10 * ms, 30 * ms}, {10 * ms, 0, 20 * ms}, {30 * ms, 20 * ms, 0}}, 1},
-		{"slice, medians fill", dir(t, "slice01.u16", words(0, 0, 300, 0, 0, 200, 300, 200, 0)),
-			[][]time.Duration{{0, 25 * ms, 30 * ms}, {25 * ms, 0, 20 * ms}, {30 * ms, 20 * ms, 0}}, 2},
-		{"frames, median over time", dir(t, "frames.u16.gz", words(0, 5, 6, 0, 0, 9, 0, 3, 0, 7, 8, 0)),
-			[][]time.Duration{{0, 7 * ms}, {6 * ms, 0}}, 0},
+		{
+			"rows", dir(t, "rtt_avg_ms.csv.gz", "0.000,12.5\n13.25,0.000\n", "cities.csv", cityFile),
+			[][]time.Duration{{0, 12500 * time.Microsecond}, {13250 * time.Microsecond, 0}},
+			0,
+		},
+		{
+			"pairs", dir(t, "rtt.csv", "from,to,p50_ms,p90_ms\nb,a,7,9\na,a,2,3\na,b,8,9\n"),
+			[][]time.Duration{{0, 7 * ms}, {8 * ms, 2 * ms}},
+			0,
+		},
+		{
+			"slice, the opposite direction fills", dir(t, "slice04.u16.gz", "xyz", "slice01.u16.gz", words(0, 0, 300, 100, 0, 200, 300, 200, 0)),
+			[][]time.Duration{{0, 10 * ms, 30 * ms}, {10 * ms, 0, 20 * ms}, {30 * ms, 20 * ms, 0}},
+			1,
+		},
+		{
+			"slice, medians fill", dir(t, "slice01.u16", words(0, 0, 300, 0, 0, 200, 300, 200, 0)),
+			[][]time.Duration{{0, 25 * ms, 30 * ms}, {25 * ms, 0, 20 * ms}, {30 * ms, 20 * ms, 0}},
+			2,
+		},
+		{
+			"frames, median over time", dir(t, "frames.u16.gz", words(0, 5, 6, 0, 0, 9, 0, 3, 0, 7, 8, 0)),
+			[][]time.Duration{{0, 7 * ms}, {6 * ms, 0}},
+			0,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m, err := ReadMatrix(c.fsys)

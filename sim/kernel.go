@@ -40,12 +40,17 @@ func newSearcher(cfg *RoundsConfig, pop *population, t tables) *searcher {
 
 // search runs lookup number i: from a random peer for a random key.
 func (s *searcher) search(i int) (outcome, error) {
-	high, _ := bits.Mul64(stat.Hash(s.cfg.Seed, lookupPeer, uint64(i)), uint64(len(s.pop.ids)))
-	from, target := uint32(high), stat.Hash(s.cfg.Seed, lookupKey, uint64(i))
+	from, target := s.draw(i)
 	if s.cfg.Mode == FindNode {
 		return s.findNode(from, target)
 	}
 	return s.findValue(from, target)
+}
+
+// draw returns who searches in lookup number i, and for what.
+func (s *searcher) draw(i int) (from uint32, target uint64) {
+	high, _ := bits.Mul64(stat.Hash(s.cfg.Seed, lookupPeer, uint64(i)), uint64(len(s.pop.ids)))
+	return uint32(high), stat.Hash(s.cfg.Seed, lookupKey, uint64(i))
 }
 
 // What a word of Hash is drawn for.

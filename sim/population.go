@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"math/bits"
 	"slices"
 
@@ -19,15 +20,22 @@ type population struct {
 
 // newPopulation draws n distinct identifiers, so that all distances differ.
 func newPopulation(n int, seed uint64) *population {
-	p := &population{ids: make([]uint64, 0, n), ranks: make([]uint32, n)}
+	ids := make([]uint64, 0, n)
 	draw := stat.NewStream(seed, "sim.identifiers")
-	for len(p.ids) < n {
-		for range n - len(p.ids) {
-			p.ids = append(p.ids, draw.Uint64())
+	for len(ids) < n {
+		for range n - len(ids) {
+			ids = append(ids, draw.Uint64())
 		}
-		slices.Sort(p.ids)
-		p.ids = slices.Compact(p.ids)
+		slices.Sort(ids)
+		ids = slices.Compact(ids)
 	}
+	return populationOf(ids)
+}
+
+// populationOf indexes identifiers that are sorted and distinct.
+func populationOf(ids []uint64) *population {
+	n := len(ids)
+	p := &population{ids: ids, ranks: make([]uint32, n)}
 	width := bits.Len(uint(n - 1))
 	p.shift = 64 - width
 	p.index = make([]uint32, 1<<width+1)
@@ -76,7 +84,7 @@ func (p *population) bucket(peer uint32, b int) (lo, hi uint32) {
 // around returns the ranks of the deepest subtree around a key that holds at least
 // n peers: the n closest to the key are among them.
 func (p *population) around(id uint64, n int) (lo, hi uint32) {
-	depth := max(bits.Len(uint(len(p.ids)/n))-2, 0)
+	depth := max(bits.Len(uint(len(p.ids)/max(n, 1)))-2, 0)
 	for lo, hi = p.subtree(id, depth); int(hi-lo) < n && depth > 0; lo, hi = p.subtree(id, depth) {
 		depth--
 	}
@@ -89,4 +97,12 @@ func (p *population) around(id uint64, n int) (lo, hi uint32) {
 		depth++
 	}
 	return lo, hi
+}
+
+// nearest returns the ranks of the n peers closest to a key, closest first.
+func (p *population) nearest(id uint64, n int) []uint32 {
+	lo, hi := p.around(id, n)
+	ranks := slices.Clone(p.ranks[lo:hi])
+	slices.SortFunc(ranks, func(a, b uint32) int { return cmp.Compare(p.ids[a]^id, p.ids[b]^id) })
+	return ranks[:min(n, len(ranks))]
 }

@@ -1,0 +1,209 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shoalnet/shoal/stat"
+)
+
+// troubled is a small network with everything that can go wrong.
+func troubled(t testing.TB) EventsConfig {
+	cfg := DefaultEvents()
+	cfg.Peers, cfg.Knobs, cfg.Seed = 80, preset(t, "default"), 7
+	cfg.Stale, cfg.Loss = 0.1, 0.01
+	cfg.Churn = Churn{Shape: 0.61, Scale: 20 * time.Minute}
+	cfg.History, cfg.Sessions = 40, 30
+	cfg.Warmup, cfg.Duration, cfg.OpsPerMinute = 20*time.Second, time.Minute, 6
+	return cfg
+}
+
+func events(t testing.TB, cfg EventsConfig) EventsResult {
+	t.Helper()
+	out, err := RunEvents(t.Context(), cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// Same seed, same trace, in this process and in another one; another seed,
+// another trace.
+func TestEventsRepeat(t *testing.T) {
+	cfg := troubled(t)
+	first, second := events(t, cfg), events(t, cfg)
+	first.CPUSeconds, second.CPUSeconds = 0, 0
+	one, _ := json.Marshal(first)
+	two, _ := json.Marshal(second)
+	if !bytes.Equal(one, two) {
+		t.Errorf("two runs differ:\n%s\n%s", one, two)
+	}
+	if os.Getenv("SIM_TRACE_HASH") != "" {
+		fmt.Println("trace hash", first.TraceHash)
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestEventsRepeat$")
+	cmd.Env = append(os.Environ(), "SIM_TRACE_HASH=1")
+	printed, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(printed), "trace hash "+first.TraceHash) {
+		t.Errorf("another process: %v, %s; want %s", err, printed, first.TraceHash)
+	}
+	cfg.Seed++
+	if events(t, cfg).TraceHash == first.TraceHash {
+		t.Error("another seed has the same trace")
+	}
+}
+
+// Most succeeds in trouble, all without it.
+func TestEventsSucceed(t *testing.T) {
+	cfg := troubled(t)
+	out := events(t, cfg)
+	if out.SuccessRatio < 0.97 || out.Replaced == 0 || out.Gets < 100 || out.Finds < 20 || out.Lookups < 20 || out.Stores < 50 {
+		t.Errorf("in trouble: %+v", out)
+	}
+	if out.MaintenanceBytes <= 0 || out.Entries < 20 || out.Stability <= 0 || out.MessagesPerLookup < 1 {
+		t.Errorf("in trouble: %+v", out)
+	}
+	cfg.Stale, cfg.Loss, cfg.Churn = 0, 0, Churn{}
+	calm := events(t, cfg)
+	if calm.SuccessRatio != 1 || calm.Replaced != 0 {
+		t.Errorf("without trouble: success %v, %d replaced", calm.SuccessRatio, calm.Replaced)
+	}
+	if calm.Latency.P95 > out.Latency.P95 || calm.Latency.P50 <= 0 || calm.Closest.P50 <= calm.Latency.P50 {
+		t.Errorf("without trouble p50 %v, p95 %v ms, lookups %v; in trouble p95 %v", calm.Latency.P50, calm.Latency.P95, calm.Closest.P50, out.Latency.P95)
+	}
+}
+
+// Two configurations of knobs meet the same operations at the same times.
+func TestCommonRandomNumbers(t *testing.T) {
+	var runs [2]*run
+	for i, name := range []string{"stock", "default"} {
+		cfg := troubled(t)
+		cfg.Knobs = preset(t, name)
+		if err := cfg.complete(); err != nil {
+			t.Fatal(err)
+		}
+		r, err := newRun(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.play(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		runs[i] = r
+	}
+	type planned struct {
+		op    operation
+		began time.Duration
+	}
+	seen := map[planned]bool{}
+	for _, s := range runs[0].samples {
+		seen[planned{s.op, s.began}] = true
+	}
+	both := 0
+	for _, s := range runs[1].samples {
+		if seen[planned{s.op, s.began}] {
+			both++
+		}
+	}
+	// Where no record or peer suits, an operation is skipped: that depends on tables.
+	if n := len(runs[1].samples); both < n*9/10 || n < 100 {
+		t.Errorf("%d of %d operations are the same", both, n)
+	}
+	if runs[0].replaced != runs[1].replaced {
+		t.Errorf("%d and %d peers left", runs[0].replaced, runs[1].replaced)
+	}
+}
+
+func TestEventsLookups(t *testing.T) {
+	cfg := troubled(t)
+	cfg.Lookups, cfg.Duration = 100, time.Hour
+	out := events(t, cfg)
+	if n := out.Gets + out.Finds + out.Lookups + out.Stores; n > 100 || n < 95 { // callers may leave
+		t.Errorf("%d operations, want 100", n)
+	}
+}
+
+// Departures are as frequent in the first hour as in the tenth, and as the mean
+// session says: the start is in the steady state.
+func TestSteadyState(t *testing.T) {
+	const peers = 20_000
+	r := run{cfg: EventsConfig{Churn: DefaultEvents().Churn, Seed: 1}}
+	var departures [12]int
+	for slot := range peers {
+		draw := stat.NewStream(1, "test", uint64(slot))
+		for at := r.residual(slot); at < 12*time.Hour; {
+			departures[at/time.Hour]++
+			at += time.Duration(draw.Weibull(r.cfg.Churn.Shape, float64(r.cfg.Churn.Scale)))
+		}
+	}
+	mean := r.cfg.Churn.Scale.Hours() * math.Gamma(1+1/r.cfg.Churn.Shape)
+	for hour, n := range departures {
+		if want := peers / mean; math.Abs(float64(n)-want) > 0.08*want {
+			t.Errorf("hour %d: %d departures, want about %.0f", hour, n, want)
+		}
+	}
+}
+
+func TestEventsConfig(t *testing.T) {
+	for want, change := range map[string]func(*EventsConfig){
+		"1 peers":       func(c *EventsConfig) { c.Peers = 1 },
+		"set Knobs":     func(c *EventsConfig) { c.Knobs = EventsConfig{}.Knobs },
+		"stale share 1": func(c *EventsConfig) { c.Stale = 1 },
+		"loss -0.1":     func(c *EventsConfig) { c.Loss = -0.1 },
+		"jitter -1":     func(c *EventsConfig) { c.Jitter = -1 },
+		"Weibull(0, 1s": func(c *EventsConfig) { c.Churn = Churn{Scale: time.Second} },
+		"history of 0":  func(c *EventsConfig) { c.History = 0 },
+		"0 sessions":    func(c *EventsConfig) { c.Sessions = 0 },
+		"0 operations":  func(c *EventsConfig) { c.OpsPerMinute = 0 },
+		"quorum -1":     func(c *EventsConfig) { c.Quorum = -1 },
+		"-1 records":    func(c *EventsConfig) { c.Records = -1 },
+		"time-out 0s":   func(c *EventsConfig) { c.Timeout = 0 },
+		"duration 0s":   func(c *EventsConfig) { c.Duration = 0 },
+		"-1 lookups":    func(c *EventsConfig) { c.Lookups = -1 },
+	} {
+		cfg := troubled(t)
+		change(&cfg)
+		if _, err := RunEvents(t.Context(), cfg, nil); err == nil || !strings.HasPrefix(err.Error(), "sim: ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := RunEvents(ctx, troubled(t), nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("after a cancel: %v", err)
+	}
+}
+
+func TestQuantiles(t *testing.T) {
+	v := make([]float64, 100)
+	for i := range v {
+		v[i] = float64(100 - i)
+	}
+	if got, want := quantiles(v), (Quantiles{P50: 50, P90: 90, P95: 95, P99: 99, Mean: 50.5}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if got := spreadOfMeans([]float64{1, 3, 2, 4}, 2); math.Abs(got-math.Sqrt(0.5)) > 1e-12 {
+		t.Errorf("windows of mean 2 and 3 deviate by %v", got)
+	}
+}
+
+func BenchmarkEvents(b *testing.B) {
+	cfg := DefaultEvents()
+	cfg.Peers, cfg.Knobs, cfg.Lookups, cfg.Stale = 1000, preset(b, "stock"), 2000, 0.1
+	cfg.OpsPerMinute, cfg.Warmup = 6, 10*time.Second
+	total := uint64(0)
+	for b.Loop() {
+		total += events(b, cfg).Events
+	}
+	b.ReportMetric(float64(total)/b.Elapsed().Seconds(), "events/s")
+}

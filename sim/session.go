@@ -1,0 +1,79 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/shoalnet/shoal/key"
+)
+
+// session is one side's end of a session to another peer.
+type session struct {
+	other int32
+	kept  bool          // the other is in our routing table
+	ready time.Duration // when the handshake is done
+}
+
+// sessions are those of one peer, the one used last at the end.
+type sessions []session
+
+// use returns the session to a peer and marks it as used last.
+func (s sessions) use(other int32) (session, bool) {
+	for i, found := range slices.Backward(s) {
+		if found.other == other {
+			copy(s[i:], s[i+1:])
+			s[len(s)-1] = found
+			return found, true
+		}
+	}
+	return session{}, false
+}
+
+func (s *sessions) drop(other int32) {
+	*s = slices.DeleteFunc(*s, func(x session) bool { return x.other == other })
+}
+
+// keep notes that a peer has entered another's routing table, or left it.
+func (w *World) keep(p *member, id key.ID, kept bool) {
+	other, known := w.index[id.Short()]
+	i := slices.IndexFunc(p.sessions, func(x session) bool { return x.other == other })
+	if known && i >= 0 {
+		p.sessions[i].kept = kept
+	}
+}
+
+// victim returns the index of the session to give up: of those to peers outside
+// the routing table the one that was not used for longest, else of all.
+func (s sessions) victim() int {
+	return max(slices.IndexFunc(s, func(x session) bool { return !x.kept }), 0)
+}
+
+// connect opens a session between two peers. Either gives one up if it has too
+// many.
+func (w *World) connect(a, b int32, ready time.Duration) {
+	for _, end := range [2][2]int32{{a, b}, {b, a}} {
+		p := w.peers[end[0]]
+		if len(p.sessions) >= w.cfg.Sessions {
+			i := p.sessions.victim()
+			w.peers[p.sessions[i].other].sessions.drop(end[0])
+			p.sessions = slices.Delete(p.sessions, i, i+1)
+		}
+		kept := p.node.Table().Member(w.peers[end[1]].id)
+		p.sessions = append(p.sessions, session{end[1], kept, ready})
+	}
+}
+
+// Connect opens a session between two peers as if it were there from before,
+// without cost. It does nothing and reports false if there is one, or if either
+// has no room.
+func (w *World) Connect(a, b int) bool {
+	p, q := w.peers[a], w.peers[b]
+	if a == b || len(p.sessions) >= w.cfg.Sessions || len(q.sessions) >= w.cfg.Sessions {
+		return false
+	}
+	if _, ok := p.sessions.use(int32(b)); ok {
+		return false
+	}
+	w.connect(int32(a), int32(b), w.now)
+	return true
+}
