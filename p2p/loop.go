@@ -90,8 +90,8 @@ func (o *owner) loop(m Machine, do func(node.Request)) {
 }
 
 // tell has the owner tell the machine.
-func (p *Peer) tell(event node.Event) bool {
-	return p.owner.run(func() { p.machine.Tell(p.owner.now(), event) })
+func (p *Peer) tell(event node.Event) {
+	p.owner.run(func() { p.machine.Tell(p.owner.now(), event) })
 }
 
 // do starts what the machine asked for. It runs on the owner and never waits.

@@ -250,8 +250,8 @@ func (p *Peer) Close() error {
 func (p *Peer) Host() host.Host { return p.host }
 
 // Ready is closed when the peer can be used to the full: one that joins when the
-// first of its bootstrap peers is reached or none could be, one that is alone
-// when it serves. It is closed at the end of the peer, too.
+// first of its bootstrap peers has answered or none did, one that is alone when
+// it serves. It is closed at the end of the peer, too.
 func (p *Peer) Ready() <-chan struct{} { return p.ready }
 
 // Hold remembers that we provide a key, and tells those who ask us, but nobody

@@ -239,10 +239,16 @@ func TestModes(t *testing.T) {
 		reach     reach
 		want      bool
 	}{
-		{ModeAuto, true, true, unknown, false}, {ModeAuto, true, true, public, true}, {ModeAuto, true, true, private, false},
-		{ModeAuto, false, true, unknown, true}, {ModeAuto, false, true, private, true}, {ModeAuto, false, false, unknown, false},
-		{ModeAutoServer, true, true, unknown, true}, {ModeAutoServer, true, true, private, false},
-		{ModeClient, false, true, public, false}, {ModeServer, true, false, private, true},
+		{ModeAuto, true, true, unknown, false},
+		{ModeAuto, true, true, public, true},
+		{ModeAuto, true, true, private, false},
+		{ModeAuto, false, true, unknown, true},
+		{ModeAuto, false, true, private, true},
+		{ModeAuto, false, false, unknown, false},
+		{ModeAutoServer, true, true, unknown, true},
+		{ModeAutoServer, true, true, private, false},
+		{ModeClient, false, true, public, false},
+		{ModeServer, true, false, private, true},
 	} {
 		if got := c.mode.server(c.public, c.listening, c.reach); got != c.want {
 			t.Errorf("%+v: server is %v", c, got)

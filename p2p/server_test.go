@@ -324,82 +324,119 @@ func TestServerThinks(t *testing.T) {
 	})
 }
 
+// liar is a server that answers everything with the same bytes.
+type liar struct {
+	ours *scripted
+	host host.Host
+	says []byte
+}
+
+func newLiar(b *bed) *liar {
+	l := &liar{ours: b.scripted(b.host(0), nil, nil), host: b.host(1)}
+	l.host.SetStreamHandler(kadID, func(s network.Stream) {
+		for requests := msgio.NewVarintReaderSize(s, maxMessage); ; {
+			if _, err := requests.ReadMsg(); err != nil {
+				return
+			}
+			_, _ = s.Write(l.says)
+		}
+	})
+	return l
+}
+
+// ask returns what becomes of a request that is answered with a message.
+func (l *liar) ask(m kad.Message, answer []byte) node.Event {
+	l.says = append(binary.AppendUvarint(nil, uint64(len(answer))), answer...)
+	e, _ := l.ours.exchange(infoOfHost(l.host), time.Second, m, wire.Kademlia)
+	return e
+}
+
+// answerable is a request of each type that has a reply.
+var answerable = []kad.Message{
+	{Type: kad.PutValue, Key: "/v/x", Value: []byte("1")},
+	{Type: kad.GetValue, Key: "/v/x"},
+	{Type: kad.GetProviders, Key: "k"},
+	{Type: kad.FindNode, Key: "k"},
+	{Type: kad.Ping},
+}
+
 // TestLyingServer answers requests of each type with what does not fit.
 func TestLyingServer(t *testing.T) {
-	many := make([]peer.AddrInfo, 3000)
-	for i := range many {
-		many[i] = peer.AddrInfo{ID: named(i), Addrs: []maddr{multiaddr.StringCast("/ip4/99.1.2.3/udp/1/quic-v1")}}
-	}
-	requests := []kad.Message{
-		{Type: kad.PutValue, Key: "/v/x", Value: []byte("1")}, {Type: kad.GetValue, Key: "/v/x"},
-		{Type: kad.GetProviders, Key: "k"}, {Type: kad.FindNode, Key: "k"}, {Type: kad.Ping},
-	}
 	synctest.Test(t, func(t *testing.T) {
-		b := newBed(t, time.Millisecond)
-		ours, liar := b.scripted(b.host(0), nil, nil), b.host(1)
-		var reply []byte
-		liar.SetStreamHandler(kadID, func(s network.Stream) {
-			for requests := msgio.NewVarintReaderSize(s, maxMessage); ; {
-				if _, err := requests.ReadMsg(); err != nil {
-					return
-				}
-				_, _ = s.Write(reply)
-			}
-		})
-		ask := func(m kad.Message, answer []byte) node.Event {
-			reply = append(binary.AppendUvarint(nil, uint64(len(answer))), answer...)
-			e, _ := ours.exchange(infoOfHost(liar), time.Second, m, wire.Kademlia)
-			return e
-		}
-		for _, m := range requests {
+		l := newLiar(newBed(t, time.Millisecond))
+		for _, m := range answerable {
 			typ := pb.Message_MessageType(m.Type)
 			for name, answer := range map[string][]byte{
 				"a wrong type":  encoded(request((typ+1)%6, m.Key)),
 				"no type there": encoded(request(99, m.Key)),
 				"no protobuf":   bytes.Repeat([]byte{0xff}, 30),
 			} {
-				if e := ask(m, answer); reason(e) != "rejected" {
+				if e := l.ask(m, answer); reason(e) != "rejected" {
 					t.Errorf("%v answered with %s: %v", m.Type, name, reason(e))
 				}
 			}
-			crowd := withPeers(put(m.Key, m.Key, "1"), many...)
-			crowd.Type = typ
-			e := ask(m, encoded(crowd))
-			a, ok := e.(node.Answered)
-			if !ok {
-				t.Errorf("%v answered with 3,000 peers: %v", m.Type, reason(e))
-				continue
-			}
-			if got := a.Body.(kad.Message); len(got.Closer) > kad.MaxPeers || len(got.Providers) > kad.MaxPeers {
-				t.Errorf("%v: took %d and %d peers", m.Type, len(got.Closer), len(got.Providers))
-			}
 		}
 		for name, answer := range map[string]*pb.Message{"no record": request(pb.Message_PUT_VALUE, "/v/x"), "another value": put("/v/x", "/v/x", "2")} {
-			if e := ask(requests[0], encoded(answer)); reason(e) != "rejected" {
+			if e := l.ask(answerable[0], encoded(answer)); reason(e) != "rejected" {
 				t.Errorf("PUT_VALUE answered with %s: %v", name, reason(e))
 			}
 		}
 		other := put("/v/x", "/v/y", "1")
 		other.Type = pb.Message_GET_VALUE
-		if e := ask(requests[1], encoded(other)); reason(e) != "rejected" {
+		if e := l.ask(answerable[1], encoded(other)); reason(e) != "rejected" {
 			t.Errorf("GET_VALUE answered with another key's record: %v", reason(e))
 		}
-		e := ask(requests[1], encoded(request(pb.Message_GET_VALUE, "/v/x")))
+		if got := l.ours.Counters().Malformed; got != 18 {
+			t.Errorf("%d malformed replies counted, want 18", got)
+		}
+		e := l.ask(answerable[1], encoded(request(pb.Message_GET_VALUE, "/v/x")))
 		if a, ok := e.(node.Answered); !ok || a.Body.(kad.Message).Value != nil {
 			t.Errorf("GET_VALUE answered without a record: %v", e)
 		}
-		reply = binary.AppendUvarint(nil, maxMessage+1)
-		if e, _ := ours.exchange(infoOfHost(liar), time.Second, requests[4], wire.Kademlia); reason(e) != "rejected" {
+		l.says = binary.AppendUvarint(nil, maxMessage+1)
+		if e, _ := l.ours.exchange(infoOfHost(l.host), time.Second, answerable[4], wire.Kademlia); reason(e) != "rejected" {
 			t.Errorf("an oversized answer: %v", reason(e))
 		}
-		client, err := pb.NewProtocolMessenger(ours.MessageSender())
+	})
+}
+
+// TestLyingServerNamesMany answers with 3,000 invented peers.
+func TestLyingServerNamesMany(t *testing.T) {
+	many := make([]peer.AddrInfo, 3000)
+	for i := range many {
+		many[i] = peer.AddrInfo{ID: named(i), Addrs: []maddr{multiaddr.StringCast("/ip4/99.1.2.3/udp/1/quic-v1")}}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		l := newLiar(newBed(t, time.Millisecond))
+		for _, m := range answerable {
+			crowd := withPeers(put(m.Key, m.Key, "1"), many...)
+			crowd.Type = pb.Message_MessageType(m.Type)
+			a, ok := l.ask(m, encoded(crowd)).(node.Answered)
+			if !ok {
+				t.Fatalf("%v: no answer", m.Type)
+			}
+			want := map[kad.Type]int{kad.GetValue: kad.MaxPeers, kad.GetProviders: kad.MaxPeers, kad.FindNode: kad.MaxPeers}[m.Type]
+			if got := a.Body.(kad.Message); len(got.Closer) != want {
+				t.Errorf("%v: took %d peers, want %d", m.Type, len(got.Closer), want)
+			}
+		}
+	})
+}
+
+// TestLyingServerAgainstStock shields the client of go-libp2p-kad-dht, which
+// would panic, by our sessions.
+func TestLyingServerAgainstStock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLiar(newBed(t, time.Millisecond))
+		l.ask(answerable[4], rawPing) // so that they are connected
+		client, err := pb.NewProtocolMessenger(l.ours.MessageSender())
 		if err != nil {
 			t.Fatal(err)
 		}
 		lie := encoded(request(pb.Message_PUT_VALUE, "/v/x"))
-		reply = append(binary.AppendUvarint(nil, uint64(len(lie))), lie...)
-		if client.PutValue(t.Context(), liar.ID(), record.MakePutRecord("/v/x", []byte("1"))) == nil {
-			t.Error("stock's client took a PUT_VALUE without a record for a success")
+		l.says = append(binary.AppendUvarint(nil, uint64(len(lie))), lie...)
+		if client.PutValue(t.Context(), l.host.ID(), record.MakePutRecord("/v/x", []byte("1"))) == nil {
+			t.Error("a PUT_VALUE without a record counts as a success")
 		}
 	})
 }

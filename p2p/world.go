@@ -193,12 +193,20 @@ func (p *Peer) connect(bootstrap []peer.AddrInfo) {
 			p.host.Peerstore().AddAddrs(info.ID, info.Addrs, peerstore.PermanentAddrTTL)
 			if _, err := p.host.Network().DialPeer(ctx, info.ID); err == nil {
 				p.met(info.ID, true)
-				p.setReady()
+				p.greet(ctx, info.ID)
 			}
 		})
 	}
 	wg.Wait()
 	p.setReady()
+}
+
+// greet asks a peer whether it serves. We are ready when the first one does.
+func (p *Peer) greet(ctx context.Context, name peer.ID) {
+	r, err := p.Call(ctx, kad.Call{Op: kad.OpPing, Target: ID(name)}).Wait()
+	if err == nil && r.Found {
+		p.setReady()
+	}
 }
 
 // refreshSelf starts a lookup for our own identifier. Nobody waits for it.

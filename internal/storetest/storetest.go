@@ -40,7 +40,7 @@ type Limits struct {
 // "number:anything" under a key that begins with "/v/".
 func Validate(k string, value []byte) error {
 	if !strings.HasPrefix(k, "/v/") {
-		return fmt.Errorf("storetest: key %q: want /v/...", k)
+		return fmt.Errorf("storetest: key %q: want one that begins with /v/", k)
 	}
 	_, err := number(value)
 	return err
