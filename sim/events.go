@@ -35,12 +35,12 @@ type EventsConfig struct {
 	// that it does not hold, a quarter finds of peers outside its table, the rest
 	// provides and puts. An eighth is added in whole lookups for random keys.
 	OpsPerMinute float64       `json:"ops_per_minute"`
-	Quorum       int           `json:"quorum"`  // answers with a valid value that end a get; 0: all
-	Records      int           `json:"records"` // stored before the start, at the closest peers; 0: as many as peers
-	Timeout      time.Duration `json:"timeout"` // after which a caller gives up
+	Quorum       int           `json:"quorum"`     // answers with a valid value that end a get; 0: all
+	Records      int           `json:"records"`    // stored before the start, at the closest peers; 0: as many as peers
+	Timeout      time.Duration `json:"timeout_ns"` // after which a caller gives up
 
-	Warmup   time.Duration `json:"warmup"`   // before measuring
-	Duration time.Duration `json:"duration"` // of measuring
+	Warmup   time.Duration `json:"warmup_ns"`   // before measuring
+	Duration time.Duration `json:"duration_ns"` // of measuring
 	// Lookups ends the measuring when so many operations were begun, 0: only
 	// Duration does.
 	Lookups int    `json:"lookups"`
@@ -53,7 +53,7 @@ type EventsConfig struct {
 // for ever.
 type Churn struct {
 	Shape float64       `json:"shape"` // below 1: most leave soon, some stay long
-	Scale time.Duration `json:"scale"`
+	Scale time.Duration `json:"scale_ns"`
 }
 
 // DefaultEvents returns the configuration of a network like IPFS as it was

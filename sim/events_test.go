@@ -9,10 +9,12 @@ import (
 	"math"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/shoalnet/shoal/key"
 	"github.com/shoalnet/shoal/stat"
 )
 
@@ -60,6 +62,59 @@ func TestEventsRepeat(t *testing.T) {
 	cfg.Seed++
 	if events(t, cfg).TraceHash == first.TraceHash {
 		t.Error("another seed has the same trace")
+	}
+}
+
+// At the start the stale share of the tables is as given, peers know their
+// neighbours, and records lie at the closest live peers.
+func TestStart(t *testing.T) {
+	cfg := troubled(t)
+	cfg.Peers, cfg.Stale, cfg.Records = 400, 0.2, 50
+	if err := cfg.complete(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := newRun(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	members, gone, nearest := 0, 0, 0
+	for i := range cfg.Peers {
+		known := r.world.Node(i).Table()
+		neighbours := make([]int, 0, len(r.world.peers))
+		for other, p := range r.world.peers {
+			neighbours = append(neighbours, other)
+			if known.Member(p.id) {
+				members++
+				if p.node == nil {
+					gone++
+				}
+			}
+		}
+		self := known.Self()
+		slices.SortFunc(neighbours, func(a, b int) int { return key.Closer(self, r.world.peers[a].id, r.world.peers[b].id) })
+		if known.Member(r.world.peers[neighbours[1]].id) {
+			nearest++
+		}
+	}
+	if share := float64(gone) / float64(members); math.Abs(share-cfg.Stale) > 0.02 {
+		t.Errorf("%.3f of the members are gone, want %v", share, cfg.Stale)
+	}
+	if nearest < cfg.Peers*99/100 {
+		t.Errorf("%d of %d peers know their nearest one", nearest, cfg.Peers)
+	}
+	for i := range cfg.Records {
+		name := recordName(i)
+		live := make([]int, cfg.Peers)
+		for p := range live {
+			live[p] = p
+		}
+		target := key.Hash([]byte(name))
+		slices.SortFunc(live, func(a, b int) int { return key.Closer(target, r.world.peers[a].id, r.world.peers[b].id) })
+		for rank, p := range live {
+			if r.world.Holds(p, name) != (rank < 20) {
+				t.Fatalf("%s: peer of rank %d holds it: %v", name, rank, rank >= 20)
+			}
+		}
 	}
 }
 

@@ -64,11 +64,11 @@ func (w *World) connect(a, b int32, ready time.Duration) {
 }
 
 // Connect opens a session between two peers as if it were there from before,
-// without cost. It does nothing and reports false if there is one, or if either
-// has no room.
+// without cost. It does nothing and reports false if there is one, if either has
+// no room, or is gone.
 func (w *World) Connect(a, b int) bool {
 	p, q := w.peers[a], w.peers[b]
-	if a == b || len(p.sessions) >= w.cfg.Sessions || len(q.sessions) >= w.cfg.Sessions {
+	if a == b || p.node == nil || q.node == nil || len(p.sessions) >= w.cfg.Sessions || len(q.sessions) >= w.cfg.Sessions {
 		return false
 	}
 	if _, ok := p.sessions.use(int32(b)); ok {

@@ -44,8 +44,9 @@ const (
 )
 
 // World is peers in virtual time and the links between them. It delivers what
-// nodes send, answers for their stores, and wakes them. Nothing happens but in
-// Step, Run, Tell and Call. It has one owner. Make it with NewWorld.
+// nodes send, answers for their stores, and wakes them. Both ends of a new session
+// are told that the other serves; that a session has ended is not told. Nothing
+// happens but in Step, Run, Tell and Call. It has one owner. Make it with NewWorld.
 type World struct {
 	cfg    WorldConfig
 	now    time.Duration
@@ -271,7 +272,10 @@ func (w *World) drain(peer int32) {
 		w.do(peer, p, r)
 	}
 	at, ok := p.node.Wake()
-	if at = max(at, w.now+leastSleep); ok && (p.wakeAt == 0 || at < p.wakeAt) {
+	if at <= w.now {
+		at = w.now + leastSleep
+	}
+	if ok && (p.wakeAt == 0 || at < p.wakeAt) {
 		p.wakeAt = at
 		w.queue.push(at, event{kind: wakes, peer: peer})
 	}
