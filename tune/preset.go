@@ -95,7 +95,10 @@ type Limits struct {
 // Options are what a rollout is made of.
 type Options struct {
 	Baseline  knob.Config
-	Candidate knob.Config // of the same Set, different in a knob at least
+	// Candidate is of the same Set. If it equals Baseline the rollout is an A/A run,
+	// which shows how often nothing is taken for something; it runs with the widest
+	// scope.
+	Candidate knob.Config
 	Metric    string      // name of the latency that is measured; empty means "lookup latency"
 	Preset    Preset
 	Limits    Limits
@@ -106,18 +109,23 @@ type Options struct {
 	Seed             uint64 // of salts and of the order of blocks
 }
 
+// scope is the widest scope of what changes; of an A/A run, the widest there is.
+func (o *Options) scope() knob.Scope {
+	if o.Baseline.Equal(o.Candidate) {
+		return knob.Network
+	}
+	return knob.ScopeOf(o.Baseline, o.Candidate)
+}
+
 func (o *Options) check() error {
 	var errs []error
 	if set := o.Baseline.Set(); set == nil || set != o.Candidate.Set() {
 		return errors.New("tune: baseline and candidate must be configurations of one set of knobs")
 	}
-	if o.Baseline.Equal(o.Candidate) {
-		errs = append(errs, errors.New("tune: baseline and candidate are equal: there is nothing to prove"))
-	}
 	if l := o.Limits; l.Budget < 0 || l.Washout < 0 || l.Acknowledge < 0 {
 		errs = append(errs, fmt.Errorf("tune: limits %+v: want durations of 0 or more", l))
 	}
-	if knob.ScopeOf(o.Baseline, o.Candidate) == knob.Node && o.Peers < 1 {
+	if o.scope() == knob.Node && o.Peers < 1 {
 		errs = append(errs, fmt.Errorf("tune: %d peers: a knob of scope node is split by peer: set Peers", o.Peers))
 	}
 	if !(o.LookupsPerSecond >= 0) || math.IsInf(o.LookupsPerSecond, 1) {

@@ -120,7 +120,7 @@ func New(opts Options) (*Rollout, error) {
 	opts.Preset.Stages = slices.Clone(opts.Preset.Stages)
 	r := &Rollout{
 		opts:   opts,
-		scope:  knob.ScopeOf(opts.Baseline, opts.Candidate),
+		scope:  opts.scope(),
 		dice:   stat.NewStream(opts.Seed, "tune.rollout"),
 		stages: make([]progress, len(opts.Preset.Stages)),
 		stage:  -1,

@@ -460,7 +460,6 @@ func TestReportIsJSON(t *testing.T) {
 
 func TestNewChecks(t *testing.T) {
 	for name, spoil := range map[string]func(*Options){
-		"equal":    func(o *Options) { o.Candidate = o.Baseline },
 		"sets":     func(o *Options) { o.Candidate = knob.Config{} },
 		"peers":    func(o *Options) { o.Peers = 0 },
 		"preset":   func(o *Options) { o.Preset = Preset{} },
@@ -475,5 +474,20 @@ func TestNewChecks(t *testing.T) {
 		if _, err := New(opts); err == nil || !strings.HasPrefix(err.Error(), "tune: ") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// An A/A run is a rollout of the baseline against itself: it is allowed, and as
+// wide as can be.
+func TestEqualArms(t *testing.T) {
+	opts := options(t, knob.Request, 1)
+	opts.Candidate = opts.Baseline
+	r := start(t, opts)
+	rep := newWorld(1, 1).run(t, r)
+	if rep.Decision == Promoted || rep.Decision == "" {
+		t.Errorf("decision %q: %s", rep.Decision, rep.Why)
+	}
+	if got := rep.Stages[len(rep.Stages)-1].Assignment; got != "time blocks" {
+		t.Errorf("assignment %q", got)
 	}
 }

@@ -92,7 +92,7 @@ type Call struct {
 // OpFindProviders and OpGet come as they are found.
 type Result struct {
 	Op    Op
-	Peers []key.ID // OpClosest: nearest first; OpFindPeer: the peer if found; OpFindProviders: those new in this result
+	Peers []key.ID // OpClosest: nearest first; OpFindPeer: the peer if found; OpFindProviders: those new in this result; OpPut, OpProvide: those that accepted
 	// From is the peer that answered with a partial result; our own identifier if
 	// the local store did.
 	From   key.ID
@@ -110,4 +110,7 @@ type Stats struct {
 	Messages int // requests sent
 	Failures int // of these, without an answer
 	Hops     int // length of the referral chain to the peer that ended the lookup
+	// Lookup is the time to the end of the lookup for the k nearest peers; 0 if the
+	// operation ended before it or had none.
+	Lookup time.Duration
 }

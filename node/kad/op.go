@@ -39,7 +39,7 @@ type op struct {
 	queue    []offer // values that wait to be judged
 	judging  bool
 	valid    int      // answers with a valid value
-	holders  []key.ID // peers known to hold the best value
+	holders  []key.ID // peers known to hold the best value, or what we store
 	found    []key.ID // providers delivered so far
 	targets  []key.ID // peers to store at, nearest first
 	next     int      // first target not yet asked
@@ -73,7 +73,6 @@ func (o *op) start(k *protocol) {
 		o.begin(k, Message{Type: FindNode, Key: c.Key, Target: c.Target})
 	case OpProvide:
 		o.save(node.Providers, nil, k.peer.Self)
-		o.begin(k, Message{Type: FindNode, Key: c.Key, Target: c.Target})
 	case OpFindProviders:
 		o.load(node.Providers)
 	case OpPut, OpGet:
@@ -192,6 +191,8 @@ func (o *op) settled(k *protocol, now time.Duration, purpose uint64, ev node.Set
 	case forLoad:
 		loaded, _ := ev.Outcome.(node.Loaded)
 		o.loaded(k, loaded)
+	case forSave: // what we hold ourselves comes first: a call that follows sees it
+		o.begin(k, Message{Type: FindNode, Key: o.body.Key, Target: o.body.Target})
 	case forCheck:
 		checked, ok := ev.Outcome.(node.Checked)
 		if !ok {
@@ -318,7 +319,6 @@ func (o *op) admitted(k *protocol, best int) {
 	switch best {
 	case 0:
 		o.save(node.Values, o.body.Value, key.ID{})
-		o.begin(k, Message{Type: FindNode, Key: o.body.Key, Target: o.body.Target})
 	case -1:
 		o.finish(k, Result{Why: "the value is not valid under this key"})
 	default:
@@ -329,6 +329,7 @@ func (o *op) admitted(k *protocol, best int) {
 // searched is called when the lookup has ended.
 func (o *op) searched(k *protocol) {
 	nearest := o.search.Result(o.k+o.settings.Refill, nil)
+	o.stats.Lookup = k.now - o.started
 	switch o.body.Op {
 	case OpPut, OpProvide:
 		o.phase, o.targets = storing, nearest
@@ -384,7 +385,7 @@ func (o *op) store(k *protocol, now time.Duration) (node.Request, bool) {
 		}, oneWay)
 	}
 	if o.inFlight == 0 {
-		o.finish(k, Result{Found: o.stored > 0, Stored: o.stored})
+		o.finish(k, Result{Found: o.stored > 0, Stored: o.stored, Peers: o.holders})
 	}
 	return nil, false
 }
@@ -404,6 +405,7 @@ func (o *op) confirmed(k *protocol, now time.Duration, ev node.Settled) {
 		return
 	}
 	o.stored++
+	o.holders = append(o.holders, ev.Peer)
 	if o.body.Op == OpPing {
 		o.finish(k, Result{Found: true, Peers: []key.ID{ev.Peer}, Elapsed: now - ev.Sent})
 	}

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/pilot"
+)
+
+// upFlags are the flags of shoal up.
+type upFlags struct {
+	peers     int
+	length    time.Duration
+	rate      float64
+	seed      uint64
+	latency   string
+	candidate string
+	from      string
+	dir       string
+}
+
+func newUpCommand(a *app) *cobra.Command {
+	var f upFlags
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Run a network of real libp2p peers on this machine, measure it, search, prove, keep or roll back",
+		Long: `Starts real libp2p peers (QUIC) in one process over emulated wide-area links, runs
+a workload on them, makes a twin of the network from what its peers measured,
+searches the twin for a better configuration, proves the winner on the network by
+stages against the baseline, and promotes it or rolls it back. Ends with a table
+of before and after.`,
+		Example: `  shoal up
+  shoal up --peers 142 --for 6m --latency DIR     a measured latency matrix
+  shoal up --candidate better.conf                prove a configuration of your own
+  shoal up --data DIR                             keep journal and log; go on after a crash`,
+		Args: wantArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.seed = seedOr(f.seed, cmd.Flags().Changed("seed"))
+			return a.up(cmd.Context(), f)
+		},
+	}
+	cmd.Flags().IntVar(&f.peers, "peers", 100, "peers of the network, 2 to 1000")
+	cmd.Flags().DurationVar(&f.length, "for", 4*time.Minute+30*time.Second, "wall time that the run may take")
+	cmd.Flags().Float64Var(&f.rate, "rate", 0, "operations a second over all peers; 0 finds the highest that the machine keeps up with")
+	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "of places, identities, workload, search and assignment (default: from the clock)")
+	cmd.Flags().StringVar(&f.latency, "latency", "", "`directory` of a latency matrix (default: a built-in world of cities)")
+	cmd.Flags().StringVar(&f.candidate, "candidate", "", "`file` with a configuration to prove instead of searching, in the form that shoal knobs names")
+	cmd.Flags().StringVar(&f.from, "from", "stock", "preset that runs at first: stock or default")
+	cmd.Flags().StringVar(&f.dir, "data", "", "`directory` for journal, log and result (default: a new temporary one, printed)")
+	return cmd
+}
+
+func (a *app) up(ctx context.Context, f upFlags) error {
+	cfg, err := a.upConfig(f)
+	if err != nil {
+		return err
+	}
+	steps := &steps{app: a}
+	defer steps.end()
+	cfg.Say, cfg.Progress = steps.say, steps.progress
+	steps.say("repeat with: shoal up --seed %d%s", f.seed, f.given())
+	result, err := pilot.Run(ctx, cfg)
+	steps.end()
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(cfg.Dir, "result.json")
+	text, err := json.MarshalIndent(result, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, append(text, '\n'), 0o600); err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(result)
+	}
+	return writeUp(a.stdout, result)
+}
+
+// upConfig checks the flags.
+func (a *app) upConfig(f upFlags) (pilot.Config, error) {
+	var cfg pilot.Config
+	if f.peers < 2 || f.peers > 1000 {
+		return cfg, usagef("--peers %d: want 2 to 1000", f.peers)
+	}
+	if f.length < time.Minute {
+		return cfg, usagef("--for %v: want a minute or more", f.length)
+	}
+	if !(f.rate >= 0 && f.rate <= 10_000) {
+		return cfg, usagef("--rate %v: want 0 to 10000", f.rate)
+	}
+	set, err := knobSet()
+	if err != nil {
+		return cfg, err
+	}
+	cfg = pilot.Config{
+		Peers: f.peers, For: f.length, Rate: f.rate, Seed: f.seed,
+		Reference: set.Default(), Workers: runtime.NumCPU(), Dir: f.dir,
+	}
+	if cfg.Baseline, err = presetNamed(set, f.from); err != nil {
+		return cfg, err
+	}
+	if f.candidate != "" {
+		if cfg.Candidate, err = readConfig("candidate", f.candidate, cfg.Baseline); err != nil {
+			return cfg, err
+		}
+	}
+	if cfg.Matrix, err = readMatrix(f.latency, f.seed); err != nil {
+		return cfg, err
+	}
+	if cfg.Dir == "" {
+		if cfg.Dir, err = os.MkdirTemp("", "shoal-up-"); err != nil {
+			return cfg, err
+		}
+		a.screen.printf("data: %s", cfg.Dir)
+	}
+	return cfg, nil
+}
+
+// given returns the flags that differ from their defaults, to repeat a run.
+func (f upFlags) given() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, " --peers %d --for %v", f.peers, f.length)
+	if f.rate > 0 {
+		fmt.Fprintf(&b, " --rate %v", f.rate)
+	}
+	for _, flag := range [][2]string{{"latency", f.latency}, {"candidate", f.candidate}} {
+		if flag[1] != "" {
+			fmt.Fprintf(&b, " --%s %s", flag[0], flag[1])
+		}
+	}
+	if f.from != "stock" {
+		fmt.Fprintf(&b, " --from %s", f.from)
+	}
+	return b.String()
+}
+
+// steps shows the steps of a run: what is said on lines of their own, how far
+// the present step has come as progress.
+type steps struct {
+	app  *app
+	mu   sync.Mutex
+	name string
+	unit string
+	bar  *progress
+	done int64
+}
+
+func (s *steps) say(format string, args ...any) { s.app.screen.printf(format, args...) }
+
+func (s *steps) progress(step, unit string, done, total int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// A step keeps its bar as long as it counts the same things.
+	word, _, _ := strings.Cut(step, ",")
+	name, _, _ := strings.Cut(s.name, ",")
+	if s.bar == nil || word != name || unit != s.unit || done < s.done {
+		if s.bar != nil {
+			s.bar.stop()
+		}
+		s.bar = s.app.progress(step, unit, total)
+		s.done = 0
+	}
+	s.bar.phase(step)
+	s.bar.add(done - s.done)
+	s.name, s.unit, s.done = step, unit, done
+}
+
+func (s *steps) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bar != nil {
+		s.bar.stop()
+		s.bar = nil
+	}
+}
+
+// writeUp prints the table of before and after and the decision.
+func writeUp(w io.Writer, r *pilot.Result) error {
+	t := newTextTable("", "p50 ms", "95 %", "p95 ms", "95 %", "p99 ms", "95 %", "success", "95 %", "messages", "95 %", "entries", "bytes/s", "gets")
+	rows := []struct {
+		name string
+		m    *pilot.Measurement
+	}{{"baseline", r.Baseline}, {"default", r.Default}, {"tuned", r.Tuned}}
+	for _, row := range rows {
+		m := row.m
+		if m == nil || m.LatencyMS.Low == nil {
+			t.add(row.name, "-")
+			continue
+		}
+		l := m.LatencyMS
+		half := 1.96 * m.MessagesError
+		t.add(row.name,
+			significant(l.P50), interval(l.Low.P50, l.High.P50), significant(l.P95), interval(l.Low.P95, l.High.P95),
+			significant(l.P99), interval(l.Low.P99, l.High.P99),
+			fmt.Sprintf("%.4f", m.SuccessRatio), fmt.Sprintf("[%.4f, %.4f]", m.SuccessLow, m.SuccessHigh),
+			significant(m.MessagesPerLookup), interval(m.MessagesPerLookup-half, m.MessagesPerLookup+half),
+			significant(m.Entries), significant(m.BytesPerS), fmt.Sprint(m.Samples))
+	}
+	if err := t.write(w); err != nil {
+		return err
+	}
+	var b strings.Builder
+	b.WriteString("\n")
+	for _, s := range r.Stages {
+		fmt.Fprintf(&b, "stage %3.0f %%, %s: %s", 100*s.Share, s.Assignment, s.Verdict)
+		if s.Ratio != nil {
+			fmt.Fprintf(&b, ", ratio %.3f", *s.Ratio)
+		}
+		if s.Low != nil && s.High != nil {
+			fmt.Fprintf(&b, " [%.3f, %.3f]", *s.Low, *s.High)
+		}
+		if s.Units > 0 {
+			fmt.Fprintf(&b, ", %d units, %d samples", s.Units, s.Samples)
+		}
+		if s.Why != "" {
+			fmt.Fprintf(&b, " (%s)", s.Why)
+		}
+		b.WriteString("\n")
+	}
+	if r.Twin != nil {
+		fmt.Fprintf(&b, "twin: p50 of the baseline %.1f ms simulated, %.1f ms measured\n", r.Twin.TwinP50MS, r.Twin.MeasuredP50MS)
+	}
+	writeChanges(&b, r.Changes)
+	fmt.Fprintf(&b, "\n%s: %s\n", r.Decision, r.Why)
+	fmt.Fprintf(&b, "journal, log and result in %s; shoal replay %s\n", r.Dir, filepath.Join(r.Dir, pilot.LogName))
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func writeChanges(b *strings.Builder, changes []knob.Change) {
+	for _, c := range changes {
+		fmt.Fprintf(b, "  %s: %s -> %s\n", c.Name, c.From, c.To)
+	}
+}

@@ -1,0 +1,305 @@
+package pilot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/shoalnet/shoal/key"
+	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/node"
+	"github.com/shoalnet/shoal/p2p"
+	"github.com/shoalnet/shoal/place"
+	"github.com/shoalnet/shoal/table"
+	"github.com/shoalnet/shoal/tune"
+)
+
+// Survey is what the peers of a network have measured: all that the twin may
+// know. Peers are numbered from 0.
+type Survey struct {
+	Peers int
+	// Size is the median of the peers' own estimates of the network's size.
+	Size float64
+	// RTT holds the answer time that peer i has measured to peer j, 0 where it
+	// has none.
+	RTT [][]time.Duration
+	// Known is the mean number of peers that a peer remembers, members and spares.
+	Known float64
+	// Entries is the mean number of members of a routing table.
+	Entries float64
+	// FailedShare is the share of requests without an answer, DialShare the share
+	// that needed a new session.
+	FailedShare float64
+	DialShare   float64
+}
+
+// FleetConfig describes a local network of real peers.
+type FleetConfig struct {
+	Peers   int
+	Latency *place.World // of at least as many peers
+	Knobs   knob.Config  // in force at first
+	Seed    uint64
+}
+
+// Fleet is a network of real libp2p peers in one process over emulated
+// wide-area links, whose configuration can be split into arms.
+type Fleet struct {
+	network *p2p.Network
+	peers   []*p2p.Peer
+	began   time.Time
+	index   map[key.ID]int
+
+	mu         sync.Mutex
+	assignment tune.Assignment
+	arms       [2]knob.Config
+	running    []knob.Config // in force on each peer
+}
+
+// contentOnly is the validator of the bench: a value belongs to the key that is
+// its hash.
+type contentOnly struct{}
+
+var errContent = errors.New("pilot: the value does not hash to its key")
+
+// Validate reports whether the value hashes to the key.
+func (contentOnly) Validate(k string, value []byte) error {
+	if k != contentKey(value) {
+		return errContent
+	}
+	return nil
+}
+
+// Select takes the first: all valid values of a key are equal.
+func (contentOnly) Select(string, [][]byte) (int, error) { return 0, nil }
+
+func contentKey(value []byte) string { return "/sha256/" + key.Hash(value).String() }
+
+// startTogether is how many peers join at once while a fleet starts.
+const startTogether = 8
+
+// StartFleet starts all peers and returns when each knows others. progress is
+// told how many have started.
+func StartFleet(ctx context.Context, cfg FleetConfig, progress func(started int)) (*Fleet, error) {
+	if cfg.Peers < 2 || cfg.Peers > p2p.MaxHosts || cfg.Latency.Peers() < cfg.Peers {
+		return nil, fmt.Errorf("pilot: %d peers: want 2 to %d", cfg.Peers, p2p.MaxHosts)
+	}
+	network, err := p2p.NewNetwork(p2p.EmulateConfig{
+		Latency: func(a, b int) time.Duration {
+			if a < 0 || b < 0 {
+				return 0
+			}
+			return cfg.Latency.RTT(a, b) / 2
+		},
+		Seed: cfg.Seed,
+	})
+	if err != nil {
+		return nil, err
+	}
+	f := &Fleet{
+		network: network, peers: make([]*p2p.Peer, cfg.Peers), began: time.Now(), index: map[key.ID]int{},
+		running: make([]knob.Config, cfg.Peers), arms: [2]knob.Config{cfg.Knobs, cfg.Knobs},
+	}
+	for i := range f.running {
+		f.running[i] = cfg.Knobs
+	}
+	if err := f.start(ctx, cfg, progress); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// start starts the peers in waves, each of which joins over peers of the waves
+// before.
+func (f *Fleet) start(ctx context.Context, cfg FleetConfig, progress func(int)) error {
+	for first := 0; first < cfg.Peers; {
+		wave := min(max(1, first), startTogether, cfg.Peers-first)
+		errs := make([]error, wave)
+		var wg sync.WaitGroup
+		for w := range wave {
+			i := first + w
+			wg.Go(func() {
+				var join []int
+				if first > 0 {
+					join = []int{i % first, (i * 7) % first}
+				}
+				f.peers[i], errs[w] = f.network.Start(ctx, i, p2p.Options{
+					Knobs: cfg.Knobs, Seed: cfg.Seed, Prefix: "/shoal/up", Mode: p2p.ModeServer, Validator: contentOnly{},
+				}, join...)
+			})
+		}
+		wg.Wait()
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+		for i := first; i < first+wave; i++ {
+			f.index[f.peers[i].Self()] = i
+		}
+		if err := f.joined(ctx, first, first+wave); err != nil {
+			return err
+		}
+		first += wave
+		progress(first)
+	}
+	return nil
+}
+
+// joined waits until each of the peers has somebody in its table.
+func (f *Fleet) joined(ctx context.Context, from, to int) error {
+	if to <= 1 {
+		return nil
+	}
+	const patience = 30 * time.Second
+	deadline := time.Now().Add(patience)
+	for i := max(from, 1); i < to; i++ {
+		for f.Entries(i) == 0 {
+			if time.Now().After(deadline) {
+				return fmt.Errorf("pilot: peer %d has not joined after %v", i, patience)
+			}
+			if err := pause(ctx, 20*time.Millisecond); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// pause waits, or ends early with the context's error.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// Now returns the time since the fleet began.
+func (f *Fleet) Now() time.Duration { return time.Since(f.began) }
+
+// Peers returns the number of peers.
+func (f *Fleet) Peers() int { return len(f.peers) }
+
+// Entries returns the number of members in a peer's routing table.
+func (f *Fleet) Entries(i int) (n int) {
+	f.peers[i].Inspect(func(nd *node.Node) { n = nd.Table().Len() })
+	return n
+}
+
+// MeanEntries returns the mean number of members in the routing tables.
+func (f *Fleet) MeanEntries() float64 {
+	sum := 0
+	for i := range f.peers {
+		sum += f.Entries(i)
+	}
+	return float64(sum) / float64(len(f.peers))
+}
+
+// Expose puts an assignment of two configurations into effect and returns when
+// every peer runs what it should.
+func (f *Fleet) Expose(a tune.Assignment, baseline, tuned knob.Config) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.assignment, f.arms = a, [2]knob.Config{baseline, tuned}
+	var changed []*p2p.Peer
+	for i, p := range f.peers {
+		want := f.arms[a.ArmOfPeer(i, len(f.peers))]
+		if !f.running[i].Equal(want) {
+			f.running[i] = want
+			p.Configure(want)
+			changed = append(changed, p)
+		}
+	}
+	for _, p := range changed {
+		p.Inspect(func(*node.Node) {}) // behind the change in the owner's inbox
+	}
+}
+
+// Configure makes one configuration that of all peers.
+func (f *Fleet) Configure(c knob.Config) { f.Expose(tune.Assignment{Scope: knob.Network}, c, c) }
+
+// armOf returns the arm of a lookup of a peer, and the configuration that the
+// lookup must carry: the zero Config where the peer's own is right.
+func (f *Fleet) armOf(peer int, lookup uint64) (tune.Arm, knob.Config) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch f.assignment.Scope {
+	case knob.Request:
+		arm := f.assignment.Arm(lookup)
+		return arm, f.arms[arm]
+	default:
+		return f.assignment.ArmOfPeer(peer, len(f.peers)), knob.Config{}
+	}
+}
+
+// Lag returns the longest time that anything has waited for the event loop of
+// any peer since the last call.
+func (f *Fleet) Lag() time.Duration {
+	worst := time.Duration(0)
+	for _, p := range f.peers {
+		worst = max(worst, p.Lag())
+	}
+	return worst
+}
+
+// traffic is what all peers together have sent so far.
+type traffic struct{ bytes, messages, dials uint64 }
+
+func (f *Fleet) traffic() traffic {
+	var t traffic
+	for _, p := range f.peers {
+		c := p.Counters()
+		t.bytes += c.BytesOut
+		t.dials += c.Dials
+		for _, n := range c.Sent {
+			t.messages += n
+		}
+	}
+	return t
+}
+
+// Survey asks every peer what it has measured.
+func (f *Fleet) Survey() Survey {
+	s := Survey{Peers: len(f.peers), RTT: make([][]time.Duration, len(f.peers))}
+	sizes := make([]float64, len(f.peers))
+	for i, p := range f.peers {
+		s.RTT[i] = make([]time.Duration, len(f.peers))
+		p.Inspect(func(n *node.Node) {
+			t := n.Table()
+			sizes[i] = t.NetworkSize()
+			s.Known += float64(t.Known()) / float64(len(f.peers))
+			s.Entries += float64(t.Len()) / float64(len(f.peers))
+			f.answerTimes(t, s.RTT[i])
+		})
+	}
+	s.Size = median(sizes)
+	t := f.traffic()
+	s.DialShare = float64(t.dials) / max(1, float64(t.messages))
+	return s
+}
+
+func (f *Fleet) answerTimes(t *table.Table, rtt []time.Duration) {
+	for b := range t.Buckets() {
+		for _, c := range t.Bucket(b) {
+			if j, ok := f.index[c.Peer]; ok {
+				rtt[j] = c.RTT
+			}
+		}
+	}
+}
+
+// Close ends all peers and their hosts.
+func (f *Fleet) Close() error {
+	errs := make([]error, len(f.peers))
+	var wg sync.WaitGroup
+	for i, p := range f.peers {
+		if p != nil {
+			wg.Go(func() { errs[i] = p.Close() })
+		}
+	}
+	wg.Wait()
+	return errors.Join(errors.Join(errs...), f.network.Close())
+}

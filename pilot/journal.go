@@ -1,0 +1,76 @@
+package pilot
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/shoalnet/shoal/store"
+	"github.com/shoalnet/shoal/tune"
+)
+
+// JournalName is the journal's file in the data directory, LogName that of the
+// log of the last rollout, which Replay reads.
+const (
+	JournalName = "journal"
+	LogName     = "rollout.log"
+)
+
+// journal is the chained journal of rollouts in its file.
+type journal struct {
+	file    *store.Journal
+	chain   tune.Journal
+	entries []tune.Entry // that were there when it was opened
+}
+
+func openJournal(dir string) (*journal, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("pilot: data directory: %w", err)
+	}
+	file, err := store.OpenJournal(filepath.Join(dir, JournalName))
+	if err != nil {
+		return nil, err
+	}
+	j := &journal{file: file}
+	lines, err := file.ReadAll()
+	if err == nil && len(lines) > 0 {
+		text := append(bytes.Join(lines, []byte("\n")), '\n')
+		j.entries, _, err = j.chain.Load(text)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return j, nil
+}
+
+// append puts an entry on disk, with the wall clock in place of the driver's.
+func (j *journal) append(e tune.Entry) error {
+	e.AtNanos = time.Now().UnixNano()
+	line, err := j.chain.Append(e)
+	if err != nil {
+		return err
+	}
+	return j.file.Append(bytes.TrimSuffix(line, []byte("\n")))
+}
+
+// rolledBack closes a rollout that a killed process left open.
+func (j *journal) rolledBack(in tune.Interrupted, why string) error {
+	decided := in.Decision
+	if decided == "" {
+		decided = tune.RolledBack
+		if err := j.append(tune.Entry{
+			Kind: tune.KindDecision, Text: "rolled back: " + why,
+			Data: json.RawMessage(fmt.Sprintf(`{"decision":%q}`, decided)),
+		}); err != nil {
+			return err
+		}
+	}
+	return j.append(tune.Entry{Kind: tune.KindEnd, Text: fmt.Sprintf("ended by a later run: %s, %s", decided, why)})
+}
+
+// Close closes the file.
+func (j *journal) Close() error { return j.file.Close() }

@@ -1,0 +1,244 @@
+// Package pilot goes round the loop: it has a network measured, makes its twin
+// from what the peers told, searches on the twin, proves the winner on the
+// network by stages, keeps it or rolls it back, and writes every step down. What
+// to try and what to decide is said by packages opt and tune; pilot carries it
+// out over lab, sim, p2p and store.
+package pilot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/lab"
+	"github.com/shoalnet/shoal/place"
+	"github.com/shoalnet/shoal/stat"
+	"github.com/shoalnet/shoal/tune"
+)
+
+// LagLimit is how long something may wait for a peer's event loop before an
+// interval is dropped: beyond it the machine measures itself.
+const LagLimit = 5 * time.Millisecond
+
+// Config describes a run of the loop on a local network.
+type Config struct {
+	Peers  int
+	Matrix *place.Matrix // of round-trip times; peers beyond its sites share them
+	// For is the wall time that the run may take.
+	For time.Duration
+	// Rate is in operations a second over all peers; 0 finds the highest at which
+	// the event loops keep up.
+	Rate float64
+	Seed uint64
+	// Baseline is what runs at first and what a candidate must beat. Reference, the
+	// preset default, is measured beside it.
+	Baseline  knob.Config
+	Reference knob.Config
+	// Candidate is proven instead of searched for; the zero Config searches.
+	Candidate knob.Config
+	// Workers simulate at once during the search.
+	Workers int
+	// Dir takes the journal and the log.
+	Dir string
+	// Say is told each step in words, Progress how far the present one has come:
+	// done of total units.
+	Say      func(format string, args ...any)
+	Progress func(step, unit string, done, total int64)
+}
+
+// Result is what a run found. Its JSON names are stable.
+type Result struct {
+	Baseline *Measurement   `json:"baseline"`
+	Default  *Measurement   `json:"default"`
+	Tuned    *Measurement   `json:"tuned"` // null when nothing was exposed
+	Effect   tune.Effect    `json:"effect"`
+	Decision tune.Decision  `json:"decision"`
+	Why      string         `json:"why"`
+	Stages   []StageSummary `json:"stages"`
+	Changes  []knob.Change  `json:"changes"`
+	Twin     *TwinCheck     `json:"twin"` // null when nothing was searched
+	Resumed  *Resumed       `json:"resumed"`
+	Preset   string         `json:"preset"`
+	WashoutS float64        `json:"washout_s"`
+	RatePerS float64        `json:"rate_per_s"`
+	Peers    int            `json:"peers"`
+	Lagged   int            `json:"lagged_intervals"`
+	Seed     uint64         `json:"seed"`
+	Dir      string         `json:"data"`
+	Candid   string         `json:"candidate"` // text form; empty when there was none
+}
+
+// StageSummary is one stage of the rollout.
+type StageSummary = tune.StageReport
+
+// TwinCheck holds the twin against the network.
+type TwinCheck struct {
+	TwinP50MS     float64 `json:"twin_p50_ms"`     // of the baseline, simulated
+	MeasuredP50MS float64 `json:"measured_p50_ms"` // of the baseline, on the network
+	GuessedPairs  int     `json:"guessed_pairs"`
+	Evaluations   float64 `json:"evaluations"`
+	Candidate50MS float64 `json:"candidate_p50_ms"` // simulated, on seeds that the search did not see
+}
+
+// Resumed says what an earlier run left behind.
+type Resumed struct {
+	Stage     int    `json:"stage"` // from 0; -1 before the first
+	Candidate string `json:"candidate"`
+	Why       string `json:"why"`
+}
+
+// run is one run of the loop.
+type run struct {
+	cfg     Config
+	result  *Result
+	journal *journal
+	fleet   *Fleet
+	load    *workload
+	began   time.Time
+	meters  map[string]*meter // by hash of the configuration
+	washout time.Duration
+	rate    float64
+}
+
+// Run goes round the loop once. When ctx ends it decides "interrupted" and
+// returns what it has. The error is for what made a result impossible.
+func Run(ctx context.Context, cfg Config) (*Result, error) {
+	r := &run{
+		cfg: cfg, began: time.Now(), meters: map[string]*meter{},
+		result: &Result{Preset: tune.Bench().Name, Seed: cfg.Seed, Peers: cfg.Peers, Dir: cfg.Dir, Stages: []StageSummary{}},
+	}
+	var err error
+	if r.journal, err = openJournal(cfg.Dir); err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.journal.Close() }()
+	if err := r.resume(); err != nil {
+		return nil, err
+	}
+	err = r.loop(ctx)
+	if r.fleet != nil {
+		cfg.Say("closing the network")
+		err = errors.Join(err, r.fleet.Close())
+	}
+	if ctx.Err() != nil {
+		r.result.Decision, r.result.Why = tune.Stopped, "interrupted"
+		err = nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.conclude()
+	return r.result, nil
+}
+
+// resume settles what an earlier run in the same directory left open, and starts
+// from the last configuration that was good.
+func (r *run) resume() error {
+	in, interrupted := tune.Resume(r.journal.entries)
+	if in.Good != "" {
+		good, err := r.cfg.Baseline.Set().Parse(r.cfg.Baseline, in.Good)
+		if err != nil {
+			return fmt.Errorf("pilot: the last good configuration in %s: %w", r.cfg.Dir, err)
+		}
+		if !good.Equal(r.cfg.Baseline) {
+			r.cfg.Say("starting from the last good configuration of %s (%s)", r.cfg.Dir, good.Hash())
+			r.cfg.Baseline = good
+		}
+	}
+	if !interrupted {
+		return nil
+	}
+	const why = "the network that it measured is gone"
+	stage := "before its first stage"
+	if in.Stage >= 0 {
+		stage = fmt.Sprintf("in stage %d", in.Stage+1)
+	}
+	r.cfg.Say("an earlier run was interrupted %s of candidate %s: rolled back, %s", stage, in.Candidate, why)
+	r.result.Resumed = &Resumed{Stage: in.Stage, Candidate: in.Candidate, Why: why}
+	return r.journal.rolledBack(in, why)
+}
+
+// loop is the loop itself, up to the proof.
+func (r *run) loop(ctx context.Context) error {
+	if err := r.start(ctx); err != nil {
+		return err
+	}
+	work, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.load.run(work)
+	}()
+	defer func() {
+		stop()
+		<-done
+	}()
+	if err := r.measure(ctx); err != nil {
+		return err
+	}
+	candidate := r.cfg.Candidate
+	if candidate.Set() == nil {
+		var err error
+		if candidate, err = r.search(ctx); err != nil {
+			return err
+		}
+		if candidate.Set() == nil {
+			return nil // search has said why
+		}
+	}
+	r.result.Candid = candidate.String()
+	r.result.Changes = knob.Diff(r.cfg.Baseline, candidate)
+	if err := r.prove(ctx, candidate); err != nil {
+		return err
+	}
+	return r.compare(ctx, candidate)
+}
+
+// left returns the wall time that is left of the run.
+func (r *run) left() time.Duration { return r.cfg.For - time.Since(r.began) }
+
+// start brings the network up, stores records and lets sessions settle.
+func (r *run) start(ctx context.Context) error {
+	cfg := &r.cfg
+	world, err := place.NewWorld(cfg.Matrix, cfg.Peers, cfg.Seed)
+	if err != nil {
+		return err
+	}
+	cfg.Say("starting %d libp2p peers over emulated links (%s)", cfg.Peers, cfg.Matrix.Name)
+	r.fleet, err = StartFleet(ctx, FleetConfig{Peers: cfg.Peers, Latency: world, Knobs: cfg.Baseline, Seed: cfg.Seed}, func(n int) {
+		cfg.Progress("starting", "peers", int64(n), int64(cfg.Peers))
+	})
+	if err != nil {
+		return err
+	}
+	r.load = newWorkload(r.fleet, stat.Hash(cfg.Seed, 1))
+	const records = 64
+	return r.load.preload(ctx, records, func(n int) { cfg.Progress("storing", "records", int64(n), records) })
+}
+
+// pool returns the workers of a search over an evaluator.
+func (r *run) pool(e Evaluator) lab.Pool { return lab.Local(e.Table(), r.cfg.Workers) }
+
+// conclude fills in what was measured.
+func (r *run) conclude() {
+	measured := func(c knob.Config) *Measurement {
+		if c.Set() == nil {
+			return nil
+		}
+		if m := r.meters[c.Hash()]; m != nil {
+			return m.result(c.Hash())
+		}
+		return nil
+	}
+	res := r.result
+	res.Baseline, res.Default = measured(r.cfg.Baseline), measured(r.cfg.Reference)
+	res.WashoutS, res.RatePerS = r.washout.Seconds(), r.rate
+	if res.Candid != "" {
+		c, err := r.cfg.Baseline.Set().Parse(r.cfg.Baseline, res.Candid)
+		if err == nil {
+			res.Tuned = measured(c)
+		}
+	}
+}

@@ -1,0 +1,240 @@
+package pilot
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/tune"
+)
+
+// prove carries out a rollout of the candidate on the fleet.
+func (r *run) prove(ctx context.Context, candidate knob.Config) error {
+	opts := tune.Options{
+		Baseline: r.cfg.Baseline, Candidate: candidate, Metric: "latency of gets", Preset: tune.Bench(),
+		Limits: tune.Limits{Budget: r.proofTime(), Washout: r.washout, Acknowledge: 10 * time.Second},
+		Peers:  r.cfg.Peers, LookupsPerSecond: r.rate / 2, Seed: r.cfg.Seed,
+	}
+	rollout, err := tune.New(opts)
+	if err != nil {
+		return err
+	}
+	log, err := createLog(filepath.Join(r.cfg.Dir, LogName), opts)
+	if err != nil {
+		return err
+	}
+	p := &proof{run: r, rollout: rollout, log: log, opts: opts, candidate: candidate}
+	r.cfg.Say("proving %s, scope %v: preset %s, interval %v, washout %v, harm alpha %g, promotion alpha %g, budget %v",
+		candidate.Hash(), knob.ScopeOf(opts.Baseline, candidate), opts.Preset.Name, opts.Preset.Interval, r.washout,
+		opts.Preset.HarmAlpha, opts.Preset.PromoteAlpha, opts.Limits.Budget.Round(time.Second))
+	err = p.drive(ctx)
+	rep := rollout.Report()
+	res := r.result
+	res.Effect, res.Decision, res.Why, res.Stages = rep.Effect, rep.Decision, rep.Why, rep.Stages
+	r.cfg.Say("%s: %s", rep.Decision, rep.Why)
+	return errors.Join(err, log.close())
+}
+
+// proofTime is what the rollout may take: what is left, less the final table.
+func (r *run) proofTime() time.Duration {
+	table := 3 * (r.washout + blockIntervals*interval) * 2
+	return max(r.left()-table-5*time.Second, 20*time.Second)
+}
+
+// proof drives one rollout.
+type proof struct {
+	run       *run
+	rollout   *tune.Rollout
+	log       *rolloutLog
+	opts      tune.Options
+	candidate knob.Config
+	exposed   tune.Expose
+	done      bool
+}
+
+// drive is the loop of every driver: ask, do, tell. An ending context is told as
+// an order, so that the rollout closes its books.
+func (p *proof) drive(ctx context.Context) error {
+	interrupted := false
+	for !p.done {
+		if ctx.Err() != nil && !interrupted {
+			interrupted = true
+			if err := p.tell(tune.OrderInterrupt); err != nil {
+				return err
+			}
+		}
+		now := p.run.fleet.Now()
+		command, ok := p.rollout.Ask(now)
+		if !ok {
+			at, some := p.rollout.Wake()
+			if !some {
+				return errors.New("pilot: the rollout waits for nothing")
+			}
+			_ = pause(context.WithoutCancel(ctx), at-now)
+			continue
+		}
+		if err := p.log.ask(now, command); err != nil {
+			return err
+		}
+		if err := p.do(ctx, command); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *proof) tell(e tune.Event) error {
+	now := p.run.fleet.Now()
+	if err := p.log.tell(now, e); err != nil {
+		return err
+	}
+	p.rollout.Tell(now, e)
+	return nil
+}
+
+// do carries out one command.
+func (p *proof) do(ctx context.Context, command tune.Command) error {
+	r := p.run
+	switch c := command.(type) {
+	case tune.Record:
+		if c.Entry.Kind == tune.KindStage || c.Entry.Kind == tune.KindSkip || c.Entry.Kind == tune.KindVerdict {
+			r.cfg.Say("%s", c.Entry.Text)
+		}
+		return r.journal.append(c.Entry)
+	case tune.Expose:
+		p.exposed = c
+		r.fleet.Expose(c.Assignment, p.opts.Baseline, p.candidate)
+		return p.tell(tune.Applied{Block: c.Block, Hash: c.Hash})
+	case tune.Measure:
+		return p.measure(ctx, c)
+	case tune.Promote:
+		r.fleet.Configure(p.candidate)
+		return p.tell(tune.Applied{Hash: c.Hash})
+	case tune.RollBack:
+		r.fleet.Configure(p.opts.Baseline)
+		return p.tell(tune.Applied{Hash: c.Hash})
+	case tune.Done:
+		p.done = true
+	}
+	return nil
+}
+
+// measure tells one window after the other.
+func (p *proof) measure(ctx context.Context, c tune.Measure) error {
+	r := p.run
+	for i := range c.Count {
+		start := c.Start + time.Duration(i)*c.Interval
+		samples, lagged, err := r.window(ctx, start, c.Interval, p.alone())
+		if err != nil {
+			return nil //nolint:nilerr // the end of ctx becomes an order
+		}
+		w := tune.Window{Start: start, End: start + c.Interval, Lagged: lagged, Arms: summarize(samples)}
+		if p.opts.Baseline.Equal(p.candidate) || p.exposed.Assignment.Scope != knob.Network {
+			p.book(samples, lagged)
+		}
+		if err := p.tell(w); err != nil {
+			return err
+		}
+		if w.Arms[0].Attempts+w.Arms[1].Attempts == 0 {
+			if err := p.tell(tune.NoData{Why: "all records that were asked for were held by the caller itself"}); err != nil {
+				return err
+			}
+		}
+		r.cfg.Progress(fmt.Sprintf("proving: stage %d (%.0f %%), block %d", p.exposed.Stage+1, 100*p.exposed.Assignment.Share, p.exposed.Block), "windows", int64(i+1), int64(c.Count))
+	}
+	return nil
+}
+
+// alone returns the configuration that the whole network runs in this block, the
+// zero Config if both arms run.
+func (p *proof) alone() knob.Config {
+	switch {
+	case p.exposed.Assignment.Scope != knob.Network:
+		return knob.Config{}
+	case p.exposed.Assignment.Treated:
+		return p.candidate
+	default:
+		return p.opts.Baseline
+	}
+}
+
+// book adds the operations of a window in which both arms ran to the arms'
+// figures. Traffic and processor time cannot be told apart and are left out.
+func (p *proof) book(samples []lookupSample, lagged bool) {
+	if lagged {
+		return
+	}
+	var arms [2][]lookupSample
+	for _, s := range samples {
+		arms[s.arm] = append(arms[s.arm], s)
+	}
+	for arm, c := range [2]knob.Config{p.opts.Baseline, p.candidate} {
+		p.run.meter(c).add(arms[arm])
+	}
+}
+
+// rolloutLog writes what a rollout was told and what it asked, for Replay.
+type rolloutLog struct {
+	file *os.File
+	out  *bufio.Writer
+}
+
+// logHeader is the first line of a log: all that the rollout was made of.
+type logHeader struct {
+	Baseline  string       `json:"baseline"`
+	Candidate string       `json:"candidate"`
+	Options   tune.Options `json:"options"` // without the configurations
+}
+
+// logLine is one line after the header.
+type logLine struct {
+	At   time.Duration   `json:"at_ns"`
+	Tell json.RawMessage `json:"tell,omitempty"`
+	Ask  json.RawMessage `json:"ask,omitempty"`
+}
+
+func createLog(path string, opts tune.Options) (*rolloutLog, error) {
+	file, err := os.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("pilot: log: %w", err)
+	}
+	l := &rolloutLog{file: file, out: bufio.NewWriter(file)}
+	header := logHeader{Baseline: opts.Baseline.String(), Candidate: opts.Candidate.String(), Options: opts}
+	header.Options.Baseline, header.Options.Candidate = knob.Config{}, knob.Config{}
+	return l, l.write(header)
+}
+
+func (l *rolloutLog) write(v any) error {
+	line, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("pilot: log: %w", err)
+	}
+	if _, err := l.out.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("pilot: log: %w", err)
+	}
+	return l.out.Flush()
+}
+
+func (l *rolloutLog) tell(at time.Duration, e tune.Event) error {
+	line, err := tune.EncodeEvent(e)
+	if err != nil {
+		return err
+	}
+	return l.write(logLine{At: at, Tell: line})
+}
+
+func (l *rolloutLog) ask(at time.Duration, c tune.Command) error {
+	line, err := tune.EncodeCommand(c)
+	if err != nil {
+		return err
+	}
+	return l.write(logLine{At: at, Ask: line})
+}
+
+func (l *rolloutLog) close() error { return errors.Join(l.out.Flush(), l.file.Close()) }
