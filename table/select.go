@@ -10,7 +10,14 @@ import (
 
 // settle is the shortest time between two rounds of re-selection that only
 // answer times have caused: a switching cost, so that tables do not flap.
-const settle = time.Second
+const settle = 5 * time.Second
+
+// scratch is memory that selections use in turn.
+type scratch struct {
+	order, byTime []int
+	chosen        []bool
+	spares        []contact
+}
 
 // reselect chooses the members of a bucket anew among all that it knows.
 func (t *Table) reselect(b int) {
@@ -38,15 +45,18 @@ func (t *Table) reselect(b int) {
 			t.join(&k.pool[was+i])
 		}
 	}
-	k.members = partition(k.pool, chosen)
+	k.members = t.partition(k.pool, chosen)
 }
 
 // partition moves the chosen to the front, keeping order, and returns how many
 // they are.
-func partition(pool []contact, chosen []bool) int {
-	rest := make([]contact, 0, len(pool))
+func (t *Table) partition(pool []contact, chosen []bool) int {
 	n := 0
-	for i := range pool {
+	for n < len(pool) && chosen[n] {
+		n++
+	}
+	rest := t.scratch.spares[:0]
+	for i := n; i < len(pool); i++ {
 		if chosen[i] {
 			pool[n] = pool[i]
 			n++
@@ -55,6 +65,7 @@ func partition(pool []contact, chosen []bool) int {
 		}
 	}
 	copy(pool[n:], rest)
+	t.scratch.spares = rest
 	return n
 }
 
@@ -70,17 +81,19 @@ type choice struct {
 
 func (t *Table) choose(b int) []bool {
 	k := &t.buckets[b]
-	c := choice{table: t, pool: k.pool, chosen: make([]bool, len(k.pool)), left: t.set.size(b)}
+	s := &t.scratch
+	s.chosen = append(s.chosen[:0], make([]bool, len(k.pool))...)
+	c := choice{table: t, pool: k.pool, order: s.order[:0], chosen: s.chosen, left: t.set.size(b)}
 	if t.set.GroupPerBucket > 0 || t.set.GroupTotal > 0 {
 		c.groups = map[uint32]int{}
 	}
-	c.order = make([]int, 0, len(k.pool))
 	for i := range k.pool {
 		if k.pool[i].answered && k.pool[i].failures == 0 {
 			c.order = append(c.order, i)
 		}
 	}
 	slices.SortFunc(c.order, c.older)
+	s.order = c.order
 	switch t.set.Admission {
 	case Balanced:
 		c.balance(c.order, b+1, c.left)
@@ -104,7 +117,8 @@ func (c *choice) older(i, j int) int {
 // nearest gives the places left to those who answer fastest. A member keeps its
 // place against a newcomer that is less than a tenth faster.
 func (c *choice) nearest(members int) {
-	byTime := slices.Clone(c.order)
+	byTime := append(c.table.scratch.byTime[:0], c.order...)
+	c.table.scratch.byTime = byTime
 	rank := func(i int) time.Duration {
 		switch rtt := c.pool[i].rtt; {
 		case rtt == 0:

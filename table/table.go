@@ -60,6 +60,7 @@ type Contact struct {
 	FirstSeen time.Duration // the driver's time
 	LastHeard time.Duration
 	RTT       time.Duration // smoothed answer time, 0 if none was measured
+	MinRTT    time.Duration // the fastest answer: the path, without anybody's queues
 	Failures  int           // in a row
 }
 
@@ -68,6 +69,7 @@ type contact struct {
 	firstSeen time.Duration
 	lastHeard time.Duration
 	rtt       time.Duration
+	minRTT    time.Duration
 	probed    time.Duration // when a probe was handed out and not yet answered; 0: none
 	seq       uint32        // order of arrival, breaks ties of firstSeen
 	group     uint32
@@ -94,10 +96,12 @@ type Table struct {
 	members  int
 	anyDirty bool
 	selected time.Duration // when buckets were last re-selected
-	probeAt  time.Duration // when the next probe may be handed out
+	probeAt  time.Duration // when to look for a newcomer or a silent member
+	sampleAt time.Duration // when the budget allows to measure a spare
 	scan     int           // bucket from which the next probe is looked for
 	recent   uint32        // the last 20 outcomes, a set bit for each failure
 	typical  Smoothed      // answer times over all peers
+	scratch  scratch
 }
 
 // New returns an empty table of a peer. The shape must have at least one element
@@ -161,22 +165,37 @@ func (t *Table) Tell(now time.Duration, ev Event) {
 }
 
 func (t *Table) answered(now time.Duration, b int, c *contact, rtt time.Duration) {
-	c.lastHeard, c.failures, c.probed = now, 0, 0
-	if rtt > 0 {
-		if c.rtt == 0 {
-			c.rtt = rtt
-		} else {
-			c.rtt += (rtt - c.rtt) / 4 // quick, since load shifts answer times
-		}
-	}
-	if !c.answered {
-		c.answered = true
+	was := c.rtt
+	c.lastHeard, c.probed = now, 0
+	c.hear(rtt)
+	if !c.answered || c.failures > 0 {
+		c.answered, c.failures = true, 0
+		t.mark(b)
 		if t.buckets[b].members < t.set.size(b) {
 			t.reselect(b)
-			return
 		}
+		return
 	}
-	t.mark(b)
+	byTime := t.set.Admission == Near || t.set.Admission == Mixed
+	if change := max(c.rtt-was, was-c.rtt); byTime && change > was/16 {
+		t.mark(b)
+	}
+}
+
+// hear smooths the answer time: down quickly, up slowly, since queues only ever
+// add to it.
+func (c *contact) hear(rtt time.Duration) {
+	switch {
+	case rtt <= 0:
+		return
+	case c.rtt == 0:
+		c.rtt, c.minRTT = rtt, rtt
+	case rtt < c.rtt:
+		c.rtt -= (c.rtt - rtt) / 2
+	default:
+		c.rtt += (rtt - c.rtt) / 4
+	}
+	c.minRTT = min(c.minRTT, rtt)
 }
 
 // failed counts a failure and drops the peer after table.failures of them,
@@ -224,7 +243,7 @@ func (t *Table) add(now time.Duration, b int, ev Event) *contact {
 	k := &t.buckets[b]
 	t.seq++
 	c := contact{id: ev.Peer, firstSeen: now, lastHeard: now, seq: t.seq, group: ev.Group}
-	if ev.Kind == Seen {
+	if ev.Kind == Seen && k.members < t.set.size(b) {
 		t.probeAt = min(t.probeAt, now)
 	}
 	if len(k.pool) < t.set.size(b)+t.set.Spares {

@@ -28,31 +28,35 @@ func (t *Table) Ask(now time.Duration) (Probe, bool) {
 			}
 		}
 	}
-	if now < t.probeAt || len(t.buckets) == 0 {
+	if len(t.buckets) == 0 {
 		return Probe{}, false
 	}
-	c, verify, next := t.due(now)
-	if c != nil {
-		c.probed = max(now, 1)
-		t.probeAt = now + verifyEvery
-		return Probe{Peer: c.id, Verify: verify}, true
+	if now >= t.probeAt {
+		c, verify, next := t.due(now)
+		if c != nil {
+			c.probed = max(now, 1)
+			t.probeAt = now + verifyEvery
+			return Probe{Peer: c.id, Verify: verify}, true
+		}
+		t.probeAt = next
 	}
-	t.probeAt = next
-	if t.set.ProbePerMin <= 0 {
-		return Probe{}, false
+	if t.set.ProbePerMin > 0 && now >= t.sampleAt {
+		t.sampleAt = now + max(verifyEvery, time.Duration(float64(time.Minute)/t.set.ProbePerMin))
+		if c := t.unmeasured(now); c != nil {
+			c.probed = max(now, 1)
+			return Probe{Peer: c.id, Verify: true}, true
+		}
 	}
-	if c = t.unmeasured(now); c == nil {
-		return Probe{}, false
-	}
-	c.probed = max(now, 1)
-	t.probeAt = now + max(verifyEvery, time.Duration(float64(time.Minute)/t.set.ProbePerMin))
-	return Probe{Peer: c.id, Verify: true}, true
+	return Probe{}, false
 }
 
 // Wake returns when Ask may have something: never while the table is empty.
 func (t *Table) Wake() (time.Duration, bool) {
-	if len(t.buckets) == 0 {
+	switch {
+	case len(t.buckets) == 0:
 		return 0, false
+	case t.set.ProbePerMin > 0:
+		return min(t.probeAt, t.sampleAt), true
 	}
 	return t.probeAt, true
 }
@@ -168,7 +172,7 @@ func (t *Table) Bucket(b int) []Contact {
 		c := &k.pool[i]
 		out[i] = Contact{
 			Peer: c.id, Member: i < k.members, FirstSeen: c.firstSeen, LastHeard: c.lastHeard,
-			RTT: c.rtt, Failures: int(c.failures),
+			RTT: c.rtt, MinRTT: c.minRTT, Failures: int(c.failures),
 		}
 	}
 	return out
