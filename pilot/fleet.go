@@ -22,17 +22,17 @@ type Survey struct {
 	Peers int
 	// Size is the median of the peers' own estimates of the network's size.
 	Size float64
-	// RTT holds the answer time that peer i has measured to peer j, 0 where it
-	// has none.
+	// RTT holds the fastest answer that peer i had from peer j, 0 where it had none:
+	// slower ones hold the machine's own queues.
 	RTT [][]time.Duration
 	// Known is the mean number of peers that a peer remembers, members and spares.
 	Known float64
 	// Entries is the mean number of members of a routing table.
 	Entries float64
-	// FailedShare is the share of requests without an answer, DialShare the share
-	// that needed a new session.
+	// Sessions is the mean number of peers to which a peer has a session.
+	Sessions float64
+	// FailedShare is the share of the workload's requests without an answer.
 	FailedShare float64
-	DialShare   float64
 }
 
 // FleetConfig describes a local network of real peers.
@@ -274,10 +274,9 @@ func (f *Fleet) Survey() Survey {
 			s.Entries += float64(t.Len()) / float64(len(f.peers))
 			f.answerTimes(t, s.RTT[i])
 		})
+		s.Sessions += float64(len(p.Host().Network().Peers())) / float64(len(f.peers))
 	}
 	s.Size = median(sizes)
-	t := f.traffic()
-	s.DialShare = float64(t.dials) / max(1, float64(t.messages))
 	return s
 }
 
@@ -285,7 +284,7 @@ func (f *Fleet) answerTimes(t *table.Table, rtt []time.Duration) {
 	for b := range t.Buckets() {
 		for _, c := range t.Bucket(b) {
 			if j, ok := f.index[c.Peer]; ok {
-				rtt[j] = c.RTT
+				rtt[j] = c.MinRTT
 			}
 		}
 	}

@@ -54,22 +54,25 @@ type meter struct {
 	gets, closest   []float64 // milliseconds
 	ok, attempts    int
 	messages        []float64
+	requests        int
+	failures        int // of the requests, without an answer
 	entries         float64
 	spells          int
 	seconds, cpuS   float64
 	bytes, finished float64
 }
 
-// add takes the operations of a spell.
+// add takes operations.
 func (m *meter) add(samples []lookupSample) {
 	for _, s := range samples {
 		if s.local {
 			continue
 		}
 		m.attempts++
+		m.requests += s.messages
+		m.failures += s.failures
 		if s.ok {
 			m.ok++
-			m.finished++
 		}
 		switch s.op {
 		case kad.OpGet:
@@ -88,9 +91,11 @@ func (m *meter) add(samples []lookupSample) {
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// spell takes what was read off the machine during a spell.
-func (m *meter) spell(length time.Duration, cpuS float64, t traffic, entries float64) {
+// spell takes what was read off the machine during a spell in which the whole
+// network ran the configuration, and how many operations succeeded in it.
+func (m *meter) spell(length time.Duration, cpuS float64, t traffic, entries float64, succeeded int) {
 	m.spells++
+	m.finished += float64(succeeded)
 	m.seconds += length.Seconds()
 	m.cpuS += cpuS
 	m.bytes += float64(t.bytes)
@@ -99,8 +104,14 @@ func (m *meter) spell(length time.Duration, cpuS float64, t traffic, entries flo
 
 // result returns the figures; nil if nothing was measured.
 func (m *meter) result(hash string) *Measurement {
-	if m.attempts == 0 || m.seconds == 0 {
+	if m.attempts == 0 {
 		return nil
+	}
+	perS := func(x float64) float64 {
+		if m.seconds == 0 {
+			return 0
+		}
+		return x / m.seconds
 	}
 	low, high := wilson(m.ok, m.attempts)
 	messages, deviation := meanDeviation(m.messages)
@@ -108,8 +119,8 @@ func (m *meter) result(hash string) *Measurement {
 		LatencyMS: latencyOf(m.gets), ClosestMS: latencyOf(m.closest),
 		SuccessRatio: float64(m.ok) / float64(m.attempts), SuccessLow: low, SuccessHigh: high,
 		MessagesPerLookup: messages, MessagesError: deviation / math.Sqrt(max(1, float64(len(m.messages)))),
-		Entries: m.entries / max(1, float64(m.spells)), ThroughputPerS: m.finished / m.seconds,
-		CPUS: m.cpuS, BytesPerS: m.bytes / m.seconds, Samples: len(m.gets), Seconds: m.seconds, Config: hash,
+		Entries: m.entries / max(1, float64(m.spells)), ThroughputPerS: perS(m.finished),
+		CPUS: m.cpuS, BytesPerS: perS(m.bytes), Samples: len(m.gets), Seconds: m.seconds, Config: hash,
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/shoalnet/shoal/knob"
@@ -40,9 +41,18 @@ func (r *run) window(ctx context.Context, start, length time.Duration, alone kno
 		m.add(samples)
 		m.spell(length, used.Seconds(), traffic{
 			bytes: after.bytes - before.bytes, messages: after.messages - before.messages,
-		}, r.fleet.MeanEntries())
+		}, r.fleet.MeanEntries(), succeeded(samples))
 	}
 	return samples, lagged, ctx.Err()
+}
+
+func succeeded(samples []lookupSample) (n int) {
+	for _, s := range samples {
+		if s.ok && !s.local {
+			n++
+		}
+	}
+	return n
 }
 
 func (r *run) meter(c knob.Config) *meter {
@@ -133,32 +143,41 @@ const (
 // findWashout switches between baseline and reference and looks how long after a
 // switch the latency still differs from where it ends up. The washout is where
 // all later half seconds agree with the last two seconds within two standard
-// errors; at least half a second, at most three.
+// errors; at least half a second, at most three. What comes after it is the first
+// measurement of both.
 func (r *run) findWashout(ctx context.Context) error {
 	r.cfg.Say("measuring baseline and default in turn, and how long a switch takes to settle")
-	var logs [2][washoutBins][]float64
 	configs := [2]knob.Config{r.cfg.Baseline, r.cfg.Reference}
-	for s := range settleSwitches {
-		r.fleet.Configure(configs[s%2])
+	var logs [2][washoutBins][]float64
+	var spells [settleSwitches]spell
+	for i := range spells {
+		r.fleet.Configure(configs[i%2])
 		start := r.fleet.Now()
-		length := washoutBin * washoutBins
-		samples, lagged, err := r.window(ctx, start, length, knob.Config{})
-		if err != nil {
+		s := &spells[i]
+		var err error
+		if s.samples, _, err = r.window(ctx, start, washoutBin*washoutBins, knob.Config{}); err != nil {
 			return err
 		}
-		r.cfg.Progress("settling time", "switches", int64(s+1), settleSwitches)
-		if lagged && s >= 2 { // the first two switches give something to go by in any case
-			continue
-		}
-		for _, x := range samples {
-			if bin := int((x.began - start) / washoutBin); bin >= 0 && bin < washoutBins && x.op == kad.OpGet && !x.local {
-				logs[s%2][bin] = append(logs[s%2][bin], math.Log(max(x.elapsed.Seconds(), 1e-6)))
+		for _, x := range s.samples {
+			if bin := int((x.began - start) / washoutBin); bin < washoutBins && x.op == kad.OpGet && !x.local {
+				logs[i%2][bin] = append(logs[i%2][bin], math.Log(max(x.elapsed.Seconds(), 1e-6)))
 			}
 		}
+		s.start = start
+		r.cfg.Progress("settling time", "switches", int64(i+1), settleSwitches)
 	}
 	r.washout = max(settledAfter(logs[0]), settledAfter(logs[1]))
+	for i, s := range spells {
+		r.meter(configs[i%2]).add(slices.DeleteFunc(s.samples, func(x lookupSample) bool { return x.began < s.start+r.washout }))
+	}
 	r.cfg.Say("a switch settles within %v: so much is dropped after each", r.washout)
 	return nil
+}
+
+// spell is the time between two switches.
+type spell struct {
+	start   time.Duration
+	samples []lookupSample
 }
 
 // settledAfter is the washout of one direction.

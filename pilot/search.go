@@ -28,6 +28,9 @@ const (
 // the candidate, or the zero Config after deciding that there is none.
 func (r *run) search(ctx context.Context) (knob.Config, error) {
 	survey := r.fleet.Survey()
+	if m := r.meters[r.cfg.Baseline.Hash()]; m != nil {
+		survey.FailedShare = float64(m.failures) / float64(max(m.requests, 1))
+	}
 	if why := nothingToTune(survey); why != "" {
 		r.result.Decision, r.result.Why = tune.NotEnoughData, why
 		return knob.Config{}, nil
@@ -37,8 +40,8 @@ func (r *run) search(ctx context.Context) (knob.Config, error) {
 	if err != nil {
 		return knob.Config{}, err
 	}
-	r.cfg.Say("twin: %d peers (they estimate %.0f), each knows %.0f, %d pairs guessed, %.1f operations a peer and minute",
-		survey.Peers, survey.Size, survey.Known, guessed, perPeer)
+	r.cfg.Say("twin: %d peers (they estimate %.0f), each knows %.0f and has %.0f sessions, %d pairs guessed, %.2f %% of requests fail, %.1f operations a peer and minute",
+		survey.Peers, survey.Size, survey.Known, survey.Sessions, guessed, 100*survey.FailedShare, perPeer)
 	r.load.pace(0)
 	defer r.load.pace(r.rate)
 	e := Evaluator{World: world}

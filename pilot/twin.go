@@ -56,6 +56,9 @@ func Twin(s Survey, perPeerMinute float64, knobs knob.Config, seed uint64) (cfg 
 	cfg.Churn = sim.Churn{} // too short a watch to have seen any
 	cfg.Stale = min(s.FailedShare, 0.9)
 	cfg.History = max(1, int(s.Known))
+	if spares := s.Known - s.Entries; spares > 0 {
+		cfg.Warm = min(max((s.Sessions-s.Entries)/spares, 0), 1)
+	}
 	cfg.OpsPerMinute = max(perPeerMinute, 1)
 	cfg.Timeout = opTimeout
 	cfg.Warmup = warmupOps * time.Minute / time.Duration(cfg.OpsPerMinute)

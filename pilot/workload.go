@@ -36,6 +36,7 @@ type lookupSample struct {
 	closest  time.Duration // to the end of the full lookup; 0 if there was none
 	ok       bool
 	messages int
+	failures int // of these, without an answer
 }
 
 // workload runs operations on a fleet at a pace: half gets of records, a quarter
@@ -199,7 +200,8 @@ func (w *workload) operate(ctx context.Context, caller int, call kad.Call, s *lo
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.underWay--
-	s.ended, s.elapsed, s.closest, s.messages = true, elapsed, r.Stats.Lookup, r.Stats.Messages
+	s.ended, s.elapsed, s.closest = true, elapsed, r.Stats.Lookup
+	s.messages, s.failures = r.Stats.Messages, r.Stats.Failures
 	s.ok = err == nil && r.Found
 	s.local = call.Op == kad.OpGet && s.ok && r.From == w.fleet.peers[caller].Self()
 	if !s.ok {

@@ -30,6 +30,9 @@ type EventsConfig struct {
 	// its own neighbours. Round-trip times to all of them are known.
 	History  int `json:"history"`
 	Sessions int `json:"sessions"` // of a peer at once
+	// Warm is the share of the peers known beside a table's members to which there
+	// is a session at the start, as to the members.
+	Warm float64 `json:"warm"`
 
 	// OpsPerMinute is the rate of operations of a peer: half are gets of records
 	// that it does not hold, a quarter finds of peers outside its table, the rest
@@ -115,7 +118,8 @@ type EventsResult struct {
 //
 // Assumptions at the start: each peer has met History random peers and its
 // nearest ones, within the last ten minutes; it has a session to those of them
-// that are in its table, as far as both have room. A share Stale of those met are
+// that are in its table, and to a share Warm of the others, as far as both have
+// room. A share Stale of those met are
 // gone: nobody answers for them. The present peers have stayed for a while: what
 // is left of their sessions is drawn from the steady state.
 func RunEvents(ctx context.Context, cfg EventsConfig, progress func(passed, total time.Duration, begun int)) (EventsResult, error) {
@@ -153,6 +157,7 @@ func (c *EventsConfig) complete() error {
 			c.Churn.Shape == 0 && c.Churn.Scale == 0 || c.Churn.Shape >= 0.1 && c.Churn.Shape <= 10 && c.Churn.Scale >= time.Second,
 			fmt.Sprintf("churn Weibull(%v, %v): want a shape of 0.1 to 10 and a scale of a second or more", c.Churn.Shape, c.Churn.Scale),
 		},
+		{c.Warm >= 0 && c.Warm <= 1, fmt.Sprintf("warm share %v: want 0 to 1", c.Warm)},
 		{c.History >= 1, fmt.Sprintf("a history of %d peers: want at least 1", c.History)},
 		{c.OpsPerMinute > 0 && c.OpsPerMinute <= 60_000, fmt.Sprintf("%v operations a peer and minute: want above 0, to 60000", c.OpsPerMinute)},
 		{c.Quorum >= 0, fmt.Sprintf("quorum %d: want 0 or more", c.Quorum)},

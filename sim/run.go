@@ -178,15 +178,16 @@ func (h *history) tell(n *node.Node) {
 }
 
 // connect opens the sessions that are there at the start: to members of the
-// tables, each peer one in turn.
+// tables and a share Warm of the other peers known, each peer one in turn.
 func (r *run) connect() {
 	members := make([][]int32, len(r.slots))
 	longest := 0
 	for i, s := range r.slots {
 		t := r.world.Node(s.peer).Table()
+		warm := stat.NewStream(r.cfg.Seed, "sim.warm", uint64(i))
 		for b := range t.Buckets() {
 			for _, c := range t.Bucket(b) {
-				if other := r.world.index[c.Peer.Short()]; c.Member && r.world.peers[other].node != nil {
+				if other := r.world.index[c.Peer.Short()]; (warm.Float64() < r.cfg.Warm || c.Member) && r.world.peers[other].node != nil {
 					members[i] = append(members[i], other)
 				}
 			}

@@ -66,7 +66,7 @@ func (a *app) up(ctx context.Context, f upFlags) error {
 	if err != nil {
 		return err
 	}
-	steps := &steps{app: a}
+	steps := &steps{app: a, began: time.Now()}
 	defer steps.end()
 	cfg.Say, cfg.Progress = steps.say, steps.progress
 	steps.say("repeat with: shoal up --seed %d%s", f.seed, f.given())
@@ -150,15 +150,18 @@ func (f upFlags) given() string {
 // steps shows the steps of a run: what is said on lines of their own, how far
 // the present step has come as progress.
 type steps struct {
-	app  *app
-	mu   sync.Mutex
-	name string
-	unit string
-	bar  *progress
-	done int64
+	app   *app
+	began time.Time
+	mu    sync.Mutex
+	name  string
+	unit  string
+	bar   *progress
+	done  int64
 }
 
-func (s *steps) say(format string, args ...any) { s.app.screen.printf(format, args...) }
+func (s *steps) say(format string, args ...any) {
+	s.app.screen.printf("%4.0fs  %s", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...))
+}
 
 func (s *steps) progress(step, unit string, done, total int64) {
 	s.mu.Lock()
