@@ -93,7 +93,11 @@ func (p *Peer) happened(e any) {
 	case event.EvtPeerIdentificationCompleted:
 		p.book.Meet(peer.AddrInfo{ID: e.Peer})
 		p.book.identified(e.Peer, e.ListenAddrs)
-		p.met(e.Peer, p.speaks(e.Protocols) && len(p.book.Addrs(e.Peer)) > 0)
+		// Who begins to serve while it is identified may be told by an older list
+		// that comes in last: only news of its own takes a server's standing away.
+		if p.speaks(e.Protocols) && len(p.book.Addrs(e.Peer)) > 0 {
+			p.met(e.Peer, true)
+		}
 	case event.EvtPeerProtocolsUpdated:
 		if added := p.speaks(e.Added); added || p.speaks(e.Removed) {
 			p.met(e.Peer, added)
