@@ -1,0 +1,287 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/shoalnet/shoal/sim"
+)
+
+func newSimCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "sim",
+		Short: "Simulate lookups: hops in rounds, or milliseconds in virtual time",
+		Example: `  shoal sim rounds --peers 25000 --lookups 200000 --admission balanced
+  shoal sim events --peers 1000 --latency DIR --stale 0.1`,
+	}
+	cmd.AddCommand(newSimRoundsCommand(a), newSimEventsCommand(a))
+	return cmd
+}
+
+func newSimRoundsCommand(a *app) *cobra.Command {
+	var cfg sim.RoundsConfig
+	cmd := &cobra.Command{
+		Use:   "rounds",
+		Short: "Count hops and messages of lookups in a network at rest",
+		Long: `Everybody knows the whole network but keeps only a table; all requests of a round
+are sent and answered together; nothing is lost. The rules are those of the
+balanced-buckets experiment (RFM 19.1): see docs/sim.md.`,
+		Example: `  shoal sim rounds --peers 25000 --bucket 20 --concurrency 10 --replication 20 \
+      --lookups 200000 --admission first --seed 1
+  shoal sim rounds --mode node --concurrency 3 --json`,
+		Args: wantArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg.Seed = seedOr(cfg.Seed, cmd.Flags().Changed("seed"))
+			if err := atLeastOne(cmd.Flags()); err != nil {
+				return err
+			}
+			return a.simRounds(cmd, cfg)
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&cfg.Peers, "peers", 25000, "peers of the network")
+	f.IntVar(&cfg.Bucket, "bucket", 20, "entries of a bucket")
+	f.IntVar(&cfg.Concurrency, "concurrency", 10, "peers asked in a round; in mode value in the first one")
+	f.IntVar(&cfg.Replication, "replication", 20, "peers closest to a key that are the goal")
+	f.IntVar(&cfg.Lookups, "lookups", 200000, "lookups to simulate")
+	f.StringVar(&cfg.Admission, "admission", sim.First, "who gets into a bucket: first or balanced")
+	f.StringVar(&cfg.Mode, "mode", sim.FindValue, "value: to the first contact with the goal; node: until all closest peers have answered")
+	f.IntVar(&cfg.Workers, "workers", 0, "threads (default: all cores); the result does not depend on it")
+	f.Uint64Var(&cfg.Seed, "seed", 0, "of identifiers, tables and lookups (default: from the clock)")
+	return cmd
+}
+
+// atLeastOne refuses flags of whole numbers that were given as less than one.
+func atLeastOne(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(f *pflag.Flag) {
+		if n, bad := strconv.Atoi(f.Value.String()); f.Value.Type() == "int" && bad == nil && n < 1 && err == nil {
+			err = usagef("--%s %d: want 1 or more", f.Name, n)
+		}
+	})
+	return err
+}
+
+func (a *app) simRounds(cmd *cobra.Command, cfg sim.RoundsConfig) error {
+	bar := a.progress("looking up", "lookups", int64(cfg.Lookups))
+	shown := 0
+	r, err := sim.RunRounds(cmd.Context(), cfg, func(done, _ int) {
+		if done > shown { // workers tell out of turn
+			bar.add(int64(done - shown))
+			shown = done
+		}
+	})
+	bar.stop()
+	if err != nil {
+		return simError(err)
+	}
+	if a.json {
+		return a.printJSON(r)
+	}
+	t := newTextTable("hops", "standard error", "messages", "success", "entries", "lookups/s", "bytes/node", "CPU s")
+	t.add(fmt.Sprintf("%.4f", r.HopsMean), fmt.Sprintf("%.4f", r.HopsSE), significant(r.MessagesPerLookup),
+		fmt.Sprintf("%.4f", r.SuccessRatio), significant(r.EntriesMean), significant(r.LookupsPerS),
+		significant(r.BytesPerNode), significant(r.CPUSeconds))
+	if err := t.write(a.stdout); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.stdout, "\nlookups by hops\n%s\nrepeat with: %s\n", sim.Histogram(r.HopsHistogram, 50), repeatLine(cmd, nil))
+	return err
+}
+
+// simError makes an error of a simulation one of the command line, which is all
+// that can be wrong with it, unless it was stopped.
+func simError(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	return usageError{err}
+}
+
+// worldFlags describe a network in virtual time.
+type worldFlags struct {
+	cfg     sim.EventsConfig
+	latency string
+	from    string
+	config  string
+	churn   string
+}
+
+// bind declares the flags; the values of w.cfg are their defaults.
+func (w *worldFlags) bind(f *pflag.FlagSet) {
+	f.IntVar(&w.cfg.Peers, "peers", 1000, "peers of the network at any time")
+	f.StringVar(&w.latency, "latency", "", "`directory` of a latency matrix (default: a built-in world of cities)")
+	f.Float64Var(&w.cfg.Stale, "stale", w.cfg.Stale, "share of the peers met before the start that are gone by then")
+	f.Float64Var(&w.cfg.Loss, "loss", w.cfg.Loss, "share of packets that is lost")
+	f.StringVar(&w.churn, "churn", churnText(w.cfg.Churn), "how long peers stay: `shape,scale` of a Weibull distribution, or none")
+	f.IntVar(&w.cfg.History, "history", w.cfg.History, "random peers that each has met before the start")
+	f.Float64Var(&w.cfg.OpsPerMinute, "rate", w.cfg.OpsPerMinute, "operations a peer and minute")
+	f.Uint64Var(&w.cfg.Seed, "seed", 0, "of the network and all that happens in it (default: from the clock)")
+	f.StringVar(&w.from, "from", "stock", "preset of the peers: stock or default")
+	f.StringVar(&w.config, "config", "", "`file` with what differs from the preset, in the form that shoal knobs names")
+}
+
+// read completes the configuration from the flags.
+func (w *worldFlags) read(flags *pflag.FlagSet) error {
+	if err := atLeastOne(flags); err != nil {
+		return err
+	}
+	w.cfg.Seed = seedOr(w.cfg.Seed, flags.Changed("seed"))
+	set, err := knobSet()
+	if err != nil {
+		return err
+	}
+	if w.cfg.Knobs, err = presetNamed(set, w.from); err != nil {
+		return err
+	}
+	if w.config != "" {
+		if w.cfg.Knobs, err = readConfig("config", w.config, w.cfg.Knobs); err != nil {
+			return err
+		}
+	}
+	if w.cfg.Churn, err = parseChurn(w.churn); err != nil {
+		return err
+	}
+	w.cfg.Matrix, err = readMatrix(w.latency, w.cfg.Seed)
+	return err
+}
+
+func churnText(c sim.Churn) string { return fmt.Sprintf("%g,%.4gh", c.Shape, c.Scale.Hours()) }
+
+// parseChurn reads "shape,scale" or "none".
+func parseChurn(text string) (sim.Churn, error) {
+	if text == "none" {
+		return sim.Churn{}, nil
+	}
+	left, right, _ := strings.Cut(text, ",")
+	shape, err := strconv.ParseFloat(left, 64)
+	scale, err2 := time.ParseDuration(right)
+	if errors.Join(err, err2) != nil || !(shape > 0) || math.IsInf(shape, 0) || scale <= 0 {
+		return sim.Churn{}, usagef("--churn %q: want shape,scale such as 0.61,3.66h, or none", text)
+	}
+	return sim.Churn{Shape: shape, Scale: scale}, nil
+}
+
+func newSimEventsCommand(a *app) *cobra.Command {
+	w := worldFlags{cfg: sim.DefaultEvents()}
+	var minutes float64
+	var trace string
+	cmd := &cobra.Command{
+		Use:   "events",
+		Short: "Run the peers of the real network in virtual time, with latency, loss, stale entries and churn",
+		Long: `Drives the very code of the libp2p world, with a workload of half gets of records
+that the caller does not hold, a quarter finds, an eighth each provides and puts.
+The same seed gives the same trace hash. docs/sim.md has the model.`,
+		Example: `  shoal sim events --peers 1000 --latency DIR --stale 0.1 --minutes 10 --seed 1
+  shoal sim events --from default --churn none --json
+  shoal sim events --peers 50 --minutes 1 --trace events.log     then: shoal replay events.log`,
+		Args: wantArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !(minutes > 0 && minutes <= 1e6) {
+				return usagef("--minutes %v: want more than 0, at most a million", minutes)
+			}
+			w.cfg.Duration = time.Duration(minutes * float64(time.Minute))
+			if err := w.read(cmd.Flags()); err != nil {
+				return err
+			}
+			return a.simEvents(cmd, &w, trace)
+		},
+	}
+	w.bind(cmd.Flags())
+	cmd.Flags().Float64Var(&minutes, "minutes", 10, "virtual time to measure, after a minute of warming up")
+	cmd.Flags().StringVar(&trace, "trace", "", "`file` to write a line to for each event")
+	return cmd
+}
+
+func (a *app) simEvents(cmd *cobra.Command, w *worldFlags, trace string) error {
+	run := a.runEvents
+	if trace != "" {
+		run = func(ctx context.Context, cfg sim.EventsConfig) (sim.EventsResult, error) {
+			return a.traceEvents(ctx, cfg, w.latency, trace)
+		}
+	}
+	r, err := run(cmd.Context(), w.cfg)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(r)
+	}
+	return writeEvents(a.stdout, r, repeatLine(cmd, nil))
+}
+
+// runEvents runs a simulation and shows its progress.
+func (a *app) runEvents(ctx context.Context, cfg sim.EventsConfig) (sim.EventsResult, error) {
+	total := int64((cfg.Warmup + cfg.Duration).Seconds())
+	bar := a.progress("simulating", "virtual s", total)
+	shown := int64(0)
+	r, err := sim.RunEvents(ctx, cfg, func(passed, _ time.Duration, begun int) {
+		now := min(int64(passed.Seconds()), total)
+		bar.phase(fmt.Sprintf("simulating, %d operations", begun))
+		bar.add(now - shown)
+		shown = now
+	})
+	bar.stop()
+	if err != nil {
+		return r, simError(err)
+	}
+	return r, nil
+}
+
+// traceHead is the first line of a trace: all that is needed to run it again.
+type traceHead struct {
+	Events  sim.EventsConfig `json:"events"`
+	Latency string           `json:"latency"` // directory; empty: the built-in world
+	Knobs   string           `json:"knobs"`
+}
+
+// traceEvents runs a simulation and writes its trace.
+func (a *app) traceEvents(ctx context.Context, cfg sim.EventsConfig, latency, path string) (r sim.EventsResult, err error) {
+	file, err := os.Create(path)
+	if err != nil {
+		return r, usagef("--trace: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	out := bufio.NewWriterSize(file, 1<<20)
+	head := traceHead{Events: cfg, Latency: latency, Knobs: cfg.Knobs.String()}
+	if err := json.NewEncoder(out).Encode(head); err != nil {
+		return r, err
+	}
+	cfg.Trace = out
+	r, err = a.runEvents(ctx, cfg)
+	return r, errors.Join(err, out.Flush())
+}
+
+func writeEvents(w io.Writer, r sim.EventsResult, repeat string) error {
+	t := newTextTable("", "p50", "p90", "p95", "p99", "mean", "operations")
+	for _, row := range []struct {
+		name string
+		q    sim.Quantiles
+		n    int
+	}{{"get, ms to the first valid record", r.Latency, r.Gets}, {"whole lookup, ms", r.Closest, r.Lookups}} {
+		t.add(row.name, significant(row.q.P50), significant(row.q.P90), significant(row.q.P95), significant(row.q.P99),
+			significant(row.q.Mean), strconv.Itoa(row.n))
+	}
+	if err := t.write(w); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, `
+success %.4f of %d operations, %s messages a lookup, %s entries a table
+maintenance %s bytes a peer and second, %d peers replaced, %d events, %.1f CPU s
+trace hash %s
+repeat with: %s
+`, r.SuccessRatio, r.Gets+r.Finds+r.Lookups+r.Stores, significant(r.MessagesPerLookup), significant(r.Entries),
+		significant(r.MaintenanceBytes), r.Replaced, r.Events, r.CPUSeconds, r.TraceHash, repeat)
+	return err
+}
