@@ -281,9 +281,7 @@ func (k *protocol) Wake() (at time.Duration, ok bool) {
 		}
 	}
 	for _, o := range k.ops {
-		if o.search != nil {
-			earliest(o.search.Wake())
-		}
+		earliest(o.wake())
 	}
 	for i := range k.kept {
 		earliest(k.kept[i].at, true)

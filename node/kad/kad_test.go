@@ -9,6 +9,7 @@ import (
 	"github.com/shoalnet/shoal/node"
 	"github.com/shoalnet/shoal/node/kad"
 	"github.com/shoalnet/shoal/stat"
+	"github.com/shoalnet/shoal/wire"
 )
 
 // joined is a world of n peers who joined over the first one.
@@ -21,7 +22,7 @@ func joined(t testing.TB, n int, preset string) *world {
 	dice := stat.NewStream(7, "ids")
 	for i := range n {
 		id := key.ID{dice.Uint64(), dice.Uint64(), dice.Uint64(), dice.Uint64()}
-		w.add(t, id, key.Space256, c, i == 0)
+		w.add(t, node.Config{Self: id, Space: key.Space256, Knobs: c, Seed: 1, Server: true, Alone: i == 0})
 		if i > 0 {
 			w.tell(id, node.Met{Peer: w.order[0], Server: true})
 			w.call(id, kad.Call{Op: kad.OpRefresh, Target: id})
@@ -123,20 +124,23 @@ func TestDeadPeers(t *testing.T) {
 func TestNonsense(t *testing.T) {
 	w := joined(t, 3, "default")
 	id := w.order[0]
-	before := w.nodes[id].n.Counters()
+	before := w.peers[id].n.Counters()
 	for i, body := range []any{
-		nil, 7, kad.Message{Type: 99}, kad.Message{Type: kad.FindNode},
-		kad.Message{Type: kad.PutValue, Key: "k"}, kad.Message{Type: kad.GetProviders, Key: string(make([]byte, 81))},
+		nil,
+		7,
+		kad.Message{Type: 99},
+		kad.Message{Type: kad.FindNode},
+		kad.Message{Type: kad.PutValue, Key: "k"},
+		kad.Message{Type: kad.GetProviders, Key: string(make([]byte, 81))},
 	} {
-		waits = append(waits, waiting{w.order[1], 0})
-		w.tell(id, node.Received{From: w.order[1], Inbound: uint64(len(waits)), Protocol: 1, Body: body})
-		if got := w.nodes[id].n.Counters().Refused - before.Refused; got != uint64(i+1) {
+		w.tell(id, node.Received{From: w.order[1], Protocol: wire.Kademlia, Body: body})
+		if got := w.peers[id].n.Counters().Refused - before.Refused; got != uint64(i+1) {
 			t.Errorf("%T %v: %d refused, want %d", body, body, got, i+1)
 		}
 	}
 	w.tell(id, node.Answered{Ref: 12345})
 	w.tell(id, node.Checked{Ref: 1})
-	if got := w.nodes[id].n.Counters().Ignored - before.Ignored; got != 2 {
+	if got := w.peers[id].n.Counters().Ignored - before.Ignored; got != 2 {
 		t.Errorf("%d unknown references counted, want 2", got)
 	}
 }
@@ -157,4 +161,3 @@ func overlap(a, b []key.ID) int {
 	}
 	return n
 }
-

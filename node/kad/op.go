@@ -134,7 +134,7 @@ func (o *op) ask(k *protocol, now time.Duration) (node.Request, bool) {
 		o.want = o.want[1:]
 		return w.make(ref), true
 	}
-	if o.phase == searching {
+	if o.phase == searching && !o.held() {
 		if r, ok := o.query(k, now); ok {
 			return r, true
 		}
@@ -150,6 +150,20 @@ func (o *op) ask(k *protocol, now time.Duration) (node.Request, bool) {
 		return o.store(k, now)
 	}
 	return nil, false
+}
+
+// held reports whether the lookup rests because the value that is being judged
+// may end it: in a world whose stores take their time it would ask in vain.
+func (o *op) held() bool {
+	return o.judging && o.body.Quorum > 0 && o.valid+1 >= o.body.Quorum
+}
+
+// wake returns when the lookup may ask for something even if nothing happens.
+func (o *op) wake() (time.Duration, bool) {
+	if o.phase != searching || o.held() {
+		return 0, false
+	}
+	return o.search.Wake()
 }
 
 // query sends the lookup's next request.

@@ -2,10 +2,8 @@ package kad_test
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,33 +16,46 @@ import (
 	"github.com/shoalnet/shoal/wire"
 )
 
-// world is the smallest world there is: every message takes 10 ms, every store
-// answers at once, and the longer value is the better one.
+// world is the smallest world there is. Every message takes the same time, every
+// store answers at once, and the longer value is the better one. Requests to
+// peers without a node wait for the test to answer them.
 type world struct {
-	now    time.Duration
-	seq    int
-	nodes  map[key.ID]*peer
-	order  []key.ID
-	queue  []delivery
-	log    func(format string, args ...any)
-	silent map[key.ID]bool
-	down   map[key.ID]bool
+	now     time.Duration
+	way     func(from, to key.ID) time.Duration // of a message
+	queue   []delivery
+	seq     int
+	peers   map[key.ID]*peer
+	order   []key.ID
+	inbound []waiting              // who waits for the reply to request i+1
+	unmet   map[key.ID][]node.Send // requests to peers without a node, oldest first
+	down    map[key.ID]bool        // hears nothing, says nothing
+	// introduce tells both ends of a first contact what the other is, as sessions
+	// of real worlds do.
+	introduce  bool
+	introduced map[[2]key.ID]bool
+	log        func(format string, args ...any)
 }
 
 type peer struct {
 	n         *node.Node
+	server    bool
 	values    map[string][]byte
 	providers map[string][]key.ID
 	results   []kad.Result
 	final     bool
-	wakeAt    time.Duration
 }
 
+// delivery is an event on its way to a peer.
 type delivery struct {
 	at  time.Duration
 	seq int
 	to  key.ID
 	ev  node.Event
+}
+
+type waiting struct {
+	who key.ID
+	ref wire.Ref
 }
 
 const oneWay = 10 * time.Millisecond
@@ -59,45 +70,46 @@ func knobs(t testing.TB) *knob.Set {
 }
 
 func newWorld() *world {
-	return &world{nodes: map[key.ID]*peer{}, silent: map[key.ID]bool{}, down: map[key.ID]bool{}, log: func(string, ...any) {}}
+	return &world{
+		way:   func(key.ID, key.ID) time.Duration { return oneWay },
+		peers: map[key.ID]*peer{}, unmet: map[key.ID][]node.Send{}, down: map[key.ID]bool{},
+		introduced: map[[2]key.ID]bool{}, log: func(string, ...any) {},
+	}
 }
 
-func (w *world) add(t testing.TB, id key.ID, space key.Space, c knob.Config, alone bool) *peer {
+// add starts a peer. Its protocol is Kademlia unless the configuration says
+// otherwise.
+func (w *world) add(t testing.TB, c node.Config) *peer {
 	t.Helper()
-	n, err := node.New(node.Config{Self: id, Space: space, Knobs: c, Seed: 1, Server: true, Alone: alone, Protocols: []node.NewProtocol{kad.New}})
+	if c.Protocols == nil {
+		c.Protocols = []node.NewProtocol{kad.New}
+	}
+	n, err := node.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.nodes[id] = &peer{n: n, values: map[string][]byte{}, providers: map[string][]key.ID{}}
-	w.order = append(w.order, id)
-	return w.nodes[id]
+	p := &peer{n: n, server: c.Server, values: map[string][]byte{}, providers: map[string][]key.ID{}}
+	w.peers[c.Self] = p
+	w.order = append(w.order, c.Self)
+	w.drain(c.Self)
+	return p
 }
 
 func (w *world) tell(id key.ID, ev node.Event) {
-	w.nodes[id].n.Tell(w.now, ev)
+	w.peers[id].n.Tell(w.now, ev)
 	w.drain(id)
 }
 
-func (w *world) send(after time.Duration, to key.ID, ev node.Event) {
+// post has an event reach a peer later.
+func (w *world) post(after time.Duration, to key.ID, ev node.Event) {
 	w.seq++
 	w.queue = append(w.queue, delivery{w.now + after, w.seq, to, ev})
 }
 
-// inbound numbers name who waits for the reply and its reference.
-type waiting struct {
-	who key.ID
-	ref wire.Ref
-}
-
-var waits []waiting
-
+// drain does all that a peer asks for.
 func (w *world) drain(id key.ID) {
-	p := w.nodes[id]
-	for {
-		r, ok := p.n.Ask(w.now)
-		if !ok {
-			return
-		}
+	p := w.peers[id]
+	for r, ok := p.n.Ask(w.now); ok; r, ok = p.n.Ask(w.now) {
 		w.do(id, p, r)
 	}
 }
@@ -105,60 +117,89 @@ func (w *world) drain(id key.ID) {
 func (w *world) do(id key.ID, p *peer, r node.Request) {
 	switch r := r.(type) {
 	case node.Send:
-		w.log("%v sends %v to %v", w.now, show(r.Body), name(r.To))
-		if w.nodes[r.To] == nil || w.down[r.To] {
-			return // silence: the deadline tells
-		}
-		waits = append(waits, waiting{id, r.Ref})
-		inbound := uint64(len(waits))
-		if r.OneWay {
-			w.send(0, id, node.Answered{Ref: r.Ref})
-			inbound = 0
-		}
-		w.send(oneWay, r.To, node.Received{From: id, Inbound: inbound, Protocol: r.Protocol, Body: r.Body})
+		w.send(id, r)
 	case node.Reply:
-		if r.Inbound == 0 || w.silent[id] {
-			return
-		}
-		to := waits[r.Inbound-1]
-		w.log("%v %v replies %v to %v", w.now, name(id), show(r.Body), name(to.who))
-		w.send(oneWay, to.who, node.Answered{Ref: to.ref, Body: r.Body})
+		w.reply(id, r.Inbound, "replies "+show(r.Body), func(ref wire.Ref) node.Event { return node.Answered{Ref: ref, Body: r.Body} })
 	case node.Refuse:
-		w.log("%v %v refuses: %s", w.now, name(id), r.Why)
-		if r.Inbound > 0 {
-			to := waits[r.Inbound-1]
-			w.send(oneWay, to.who, node.Failed{Ref: to.ref, Reason: node.Rejected})
-		}
+		w.reply(id, r.Inbound, "refuses: "+r.Why, func(ref wire.Ref) node.Event { return node.Failed{Ref: ref, Reason: node.Rejected} })
+	case node.Load, node.Save, node.Check:
+		p.n.Tell(w.now, w.store(id, p, r))
+	case node.Deliver:
+		result := r.Body.(kad.Result)
+		p.results, p.final = append(p.results, result), p.final || r.Final
+		w.log("call %d: %s", r.Call, showResult(result, r.Final))
+	case node.Keep:
+		w.log("keeps %s", name(r.Peer))
+	case node.Release:
+		w.log("releases %s", name(r.Peer))
+	case node.Advertise:
+		w.log("advertises: %v", r.Server)
+	}
+}
+
+func (w *world) send(id key.ID, r node.Send) {
+	w.log("to %s: %s", name(r.To), show(r.Body))
+	to := w.peers[r.To]
+	switch {
+	case to == nil:
+		w.unmet[r.To] = append(w.unmet[r.To], r)
+		return
+	case w.down[r.To]:
+		return // the deadline tells
+	case w.introduce && !w.introduced[[2]key.ID{id, r.To}]:
+		w.introduced[[2]key.ID{id, r.To}], w.introduced[[2]key.ID{r.To, id}] = true, true
+		w.post(w.way(id, r.To), id, node.Met{Peer: r.To, Server: to.server})
+		w.post(w.way(id, r.To), r.To, node.Met{Peer: id, Server: w.peers[id].server})
+	}
+	received := node.Received{From: id, Protocol: r.Protocol, Body: r.Body}
+	if r.OneWay {
+		w.post(0, id, node.Answered{Ref: r.Ref})
+	} else {
+		w.inbound = append(w.inbound, waiting{id, r.Ref})
+		received.Inbound = uint64(len(w.inbound))
+	}
+	w.post(w.way(id, r.To), r.To, received)
+}
+
+// reply brings what becomes of an inbound request to the peer that waits for it.
+func (w *world) reply(id key.ID, inbound uint64, what string, outcome func(wire.Ref) node.Event) {
+	if inbound == 0 {
+		return
+	}
+	to := w.inbound[inbound-1]
+	w.log("%s to %s", what, name(to.who))
+	if w.peers[to.who] != nil {
+		w.post(w.way(id, to.who), to.who, outcome(to.ref))
+	}
+}
+
+// store answers for the stores of a peer.
+func (w *world) store(id key.ID, p *peer, r node.Request) node.Event {
+	switch r := r.(type) {
 	case node.Load:
-		l := node.Loaded{Ref: r.Ref}
-		if v, ok := p.values[r.Key]; ok && r.Store == node.Values {
-			l.Values = [][]byte{v}
-		}
 		if r.Store == node.Providers {
-			l.Peers = p.providers[r.Key]
+			return node.Loaded{Ref: r.Ref, Peers: p.providers[r.Key]}
 		}
-		p.n.Tell(w.now, l)
+		if v, held := p.values[r.Key]; held {
+			return node.Loaded{Ref: r.Ref, Values: [][]byte{v}}
+		}
+		return node.Loaded{Ref: r.Ref}
 	case node.Save:
-		ok := true
 		if r.Store == node.Providers {
+			w.log("saves that %s provides %q", name(r.Peer), r.Key)
 			p.providers[r.Key] = append(p.providers[r.Key], r.Peer)
-		} else if ok = best([][]byte{r.Value, p.values[r.Key]}) == 0; ok {
+			return node.Saved{Ref: r.Ref, OK: true}
+		}
+		ok := best([][]byte{r.Value, p.values[r.Key]}) == 0
+		if ok {
+			w.log("saves %q under %q", r.Value, r.Key)
 			p.values[r.Key] = r.Value
 		}
-		w.log("%v %v saves %q: %v", w.now, name(id), r.Key, ok)
-		p.n.Tell(w.now, node.Saved{Ref: r.Ref, OK: ok})
+		return node.Saved{Ref: r.Ref, OK: ok}
 	case node.Check:
-		p.n.Tell(w.now, node.Checked{Ref: r.Ref, Best: best(r.Values)})
-	case node.Deliver:
-		res := r.Body.(kad.Result)
-		p.results, p.final = append(p.results, res), p.final || r.Final
-		w.log("%v %v has %s", w.now, name(id), showResult(res, r.Final))
-	case node.Keep:
-		w.log("%v %v keeps %v", w.now, name(id), name(r.Peer))
-	case node.Release:
-		w.log("%v %v releases %v", w.now, name(id), name(r.Peer))
-	case node.Advertise:
-		w.log("%v %v advertises: %v", w.now, name(id), r.Server)
+		return node.Checked{Ref: r.Ref, Best: best(r.Values)}
+	default:
+		panic(fmt.Sprintf("%v: %T is not for the stores", name(id), r))
 	}
 }
 
@@ -178,7 +219,7 @@ func best(values [][]byte) int {
 }
 
 // step delivers the next event or wakes the next node; false when nothing is
-// left before end.
+// left until end.
 func (w *world) step(end time.Duration) bool {
 	next, at := -1, end+1
 	for i, d := range w.queue {
@@ -188,7 +229,7 @@ func (w *world) step(end time.Duration) bool {
 	}
 	wake := -1
 	for i, id := range w.order {
-		if t, ok := w.nodes[id].n.Wake(); ok && max(t, w.now) < at && !w.down[id] {
+		if t, ok := w.peers[id].n.Wake(); ok && max(t, w.now) < at && !w.down[id] {
 			wake, at = i, max(t, w.now)
 		}
 	}
@@ -197,11 +238,7 @@ func (w *world) step(end time.Duration) bool {
 	}
 	w.now = at
 	if wake >= 0 {
-		before := w.seq
-		w.drain(w.order[wake])
-		if t, ok := w.nodes[w.order[wake]].n.Wake(); ok && t <= w.now && before == w.seq {
-			panic(fmt.Sprintf("%v: node %v wants to be woken at %v again and does nothing", w.now, name(w.order[wake]), t))
-		}
+		w.wake(w.order[wake])
 		return true
 	}
 	d := w.queue[next]
@@ -212,6 +249,16 @@ func (w *world) step(end time.Duration) bool {
 	return true
 }
 
+// wake asks a node that wanted to be asked. One that wants to be woken at once
+// again would never let the world go on.
+func (w *world) wake(id key.ID) {
+	w.drain(id)
+	if t, ok := w.peers[id].n.Wake(); ok && t <= w.now {
+		panic(fmt.Sprintf("%v: node %v was asked and wants to be woken at %v", w.now, name(id), t))
+	}
+}
+
+// run lets happen what is due until a time.
 func (w *world) run(end time.Duration) {
 	for w.step(end) {
 	}
@@ -220,55 +267,10 @@ func (w *world) run(end time.Duration) {
 
 // call runs one operation to its end and returns its results.
 func (w *world) call(id key.ID, c kad.Call) []kad.Result {
-	p := w.nodes[id]
+	p := w.peers[id]
 	p.results, p.final = nil, false
 	w.tell(id, node.Called{Call: 1, Protocol: wire.Kademlia, Body: c})
 	for !p.final && w.step(w.now+time.Hour) {
 	}
 	return p.results
-}
-
-func name(id key.ID) string { return fmt.Sprintf("%08b", id.Byte()) }
-
-func names(ids []key.ID) string {
-	out := make([]string, len(ids))
-	for i, id := range ids {
-		out[i] = name(id)
-	}
-	return strings.Join(out, " ")
-}
-
-func show(body any) string {
-	m, ok := body.(kad.Message)
-	if !ok {
-		return "nothing"
-	}
-	s := fmt.Sprintf("%v %v", m.Type, name(m.Target))
-	if m.Value != nil {
-		s += fmt.Sprintf(" value %q", m.Value)
-	}
-	if len(m.Closer) > 0 {
-		s += " closer [" + names(m.Closer) + "]"
-	}
-	if len(m.Providers) > 0 {
-		s += " providers [" + names(m.Providers) + "]"
-	}
-	return s
-}
-
-func showResult(r kad.Result, final bool) string {
-	s := r.Op.String()
-	if !final {
-		s += " (partial)"
-	}
-	if len(r.Peers) > 0 {
-		s += " [" + names(r.Peers) + "]"
-	}
-	if r.Value != nil {
-		s += fmt.Sprintf(" value %q", r.Value)
-	}
-	if r.Stored > 0 {
-		s += fmt.Sprintf(" stored at %d", r.Stored)
-	}
-	return s + cmp.Or(map[bool]string{false: " found nothing"}[r.Found], "") + cmp.Or(map[bool]string{true: ": " + r.Why}[r.Why != ""], "")
 }
