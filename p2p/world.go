@@ -205,11 +205,15 @@ func (p *Peer) connect(bootstrap []peer.AddrInfo) {
 	p.setReady()
 }
 
-// greet asks a peer whether it serves. We are ready when the first one does.
+// greet asks a peer whether it serves. We are ready when the first one does. It
+// does not wait for the call, which outlives it when we are closed.
 func (p *Peer) greet(ctx context.Context, name peer.ID) {
-	r, err := p.Call(ctx, kad.Call{Op: kad.OpPing, Target: ID(name)}).Wait()
-	if err == nil && r.Found {
-		p.setReady()
+	select {
+	case r := <-p.Call(ctx, kad.Call{Op: kad.OpPing, Target: ID(name)}).Results:
+		if r.Found {
+			p.setReady()
+		}
+	case <-p.ctx.Done():
 	}
 }
 
