@@ -10,6 +10,7 @@ import (
 	"github.com/shoalnet/shoal/key"
 	"github.com/shoalnet/shoal/knob"
 	"github.com/shoalnet/shoal/node"
+	"github.com/shoalnet/shoal/node/kad"
 	"github.com/shoalnet/shoal/p2p"
 	"github.com/shoalnet/shoal/place"
 	"github.com/shoalnet/shoal/table"
@@ -233,6 +234,53 @@ func (f *Fleet) armOf(peer int, lookup uint64) (tune.Arm, knob.Config) {
 	default:
 		return f.assignment.ArmOfPeer(peer, len(f.peers)), knob.Config{}
 	}
+}
+
+// warmTogether is how many sessions are set up at once by Warm.
+const warmTogether = 24
+
+// Warm has every peer ask all those that it remembers and has no session to, so
+// that the network is as it would be after hours of traffic: what is measured
+// then are lookups and not handshakes. progress is told the peers that are done.
+func (f *Fleet) Warm(ctx context.Context, progress func(done int)) error {
+	room := make(chan struct{}, warmTogether)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for i, p := range f.peers {
+		for _, target := range f.strangers(p) {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case room <- struct{}{}:
+			}
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(ctx, opTimeout)
+				defer cancel()
+				_, _ = p.Call(ctx, kad.Call{Op: kad.OpPing, Target: target}).Wait() // a failure leaves them strangers
+				<-room
+			})
+		}
+		progress(i + 1)
+	}
+	return nil
+}
+
+// strangers returns whom a peer remembers and has no session to.
+func (f *Fleet) strangers(p *p2p.Peer) (out []key.ID) {
+	connected := map[key.ID]bool{}
+	for _, name := range p.Host().Network().Peers() {
+		connected[p2p.ID(name)] = true
+	}
+	p.Inspect(func(n *node.Node) {
+		for b := range n.Table().Buckets() {
+			for _, c := range n.Table().Bucket(b) {
+				if !connected[c.Peer] {
+					out = append(out, c.Peer)
+				}
+			}
+		}
+	})
+	return out
 }
 
 // Lag returns the longest time that anything has waited for the event loop of

@@ -222,7 +222,10 @@ func (r *run) start(ctx context.Context) error {
 	}
 	r.load = newWorkload(r.fleet, stat.Hash(cfg.Seed, 1))
 	const records = 64
-	return r.load.preload(ctx, records, func(n int) { cfg.Progress("storing", "records", int64(n), records) })
+	if err := r.load.preload(ctx, records, func(n int) { cfg.Progress("storing", "records", int64(n), records) }); err != nil {
+		return err
+	}
+	return r.fleet.Warm(ctx, func(n int) { cfg.Progress("setting up sessions", "peers", int64(n), int64(cfg.Peers)) })
 }
 
 // pool returns the workers of a search over an evaluator.
