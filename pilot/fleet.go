@@ -51,6 +51,8 @@ type Fleet struct {
 	peers   []*p2p.Peer
 	began   time.Time
 	index   map[key.ID]int
+	// replication is how many peers hold a record.
+	replication int
 
 	mu         sync.Mutex
 	assignment tune.Assignment
@@ -100,7 +102,8 @@ func StartFleet(ctx context.Context, cfg FleetConfig, progress func(started int)
 	}
 	f := &Fleet{
 		network: network, peers: make([]*p2p.Peer, cfg.Peers), began: time.Now(), index: map[key.ID]int{},
-		running: make([]knob.Config, cfg.Peers), arms: [2]knob.Config{cfg.Knobs, cfg.Knobs},
+		replication: cfg.Knobs.Int("kad.replication"),
+		running:     make([]knob.Config, cfg.Peers), arms: [2]knob.Config{cfg.Knobs, cfg.Knobs},
 	}
 	for i := range f.running {
 		f.running[i] = cfg.Knobs
@@ -180,6 +183,17 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // Now returns the time since the fleet began.
 func (f *Fleet) Now() time.Duration { return time.Since(f.began) }
+
+// rank returns how many peers are nearer to a key than this one.
+func (f *Fleet) rank(peer int, target key.ID) (nearer int) {
+	self := f.peers[peer].Self()
+	for id := range f.index {
+		if key.Closer(target, id, self) < 0 {
+			nearer++
+		}
+	}
+	return nearer
+}
 
 // Peers returns the number of peers.
 func (f *Fleet) Peers() int { return len(f.peers) }

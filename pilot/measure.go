@@ -93,12 +93,12 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 
 // spell takes what was read off the machine during a spell in which the whole
 // network ran the configuration, and how many operations succeeded in it.
-func (m *meter) spell(length time.Duration, cpuS float64, t traffic, entries float64, succeeded int) {
+func (m *meter) spell(length time.Duration, used usage, entries float64, succeeded int) {
 	m.spells++
 	m.finished += float64(succeeded)
 	m.seconds += length.Seconds()
-	m.cpuS += cpuS
-	m.bytes += float64(t.bytes)
+	m.cpuS += used.cpu.Seconds()
+	m.bytes += float64(used.bytes)
 	m.entries += entries
 }
 

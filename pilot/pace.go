@@ -19,42 +19,62 @@ const (
 	patience = 2500 * time.Millisecond
 )
 
-// window measures one interval that begins now or later, and books the whole of
-// it under a configuration if the network ran one alone.
-func (r *run) window(ctx context.Context, start, length time.Duration, alone knob.Config) (samples []lookupSample, lagged bool, err error) {
-	if err := pause(ctx, start-r.fleet.Now()); err != nil {
-		return nil, false, err
-	}
-	r.fleet.Lag() // forget what was before
-	before, cpu := r.fleet.traffic(), cpuTime()
-	if err := pause(ctx, start+length-r.fleet.Now()); err != nil {
-		return nil, false, err
-	}
-	lagged = r.fleet.Lag() > LagLimit
-	after, used := r.fleet.traffic(), cpuTime()-cpu
-	samples = r.load.collect(ctx, start, start+length, patience)
-	// What began in the interval may have been held up after it.
-	lagged = r.fleet.Lag() > LagLimit || lagged
-	if lagged {
-		r.result.Lagged++
-	}
-	if !lagged && alone.Set() != nil {
-		m := r.meter(alone)
-		m.add(samples)
-		m.spell(length, used.Seconds(), traffic{
-			bytes: after.bytes - before.bytes, messages: after.messages - before.messages,
-		}, r.fleet.MeanEntries(), succeeded(samples))
-	}
-	return samples, lagged, ctx.Err()
+// reading is what was measured in one interval.
+type reading struct {
+	start   time.Duration
+	lagged  bool // an event loop was late while the interval's operations were under way
+	samples []lookupSample
 }
 
-func succeeded(samples []lookupSample) (n int) {
+// block measures count intervals in a row from start. If the network ran one
+// configuration alone, the clean ones are booked under it.
+func (r *run) block(ctx context.Context, start time.Duration, count int, alone knob.Config) ([]reading, error) {
+	if err := pause(ctx, start-r.fleet.Now()); err != nil {
+		return nil, err
+	}
+	out := make([]reading, count)
+	used := make([]usage, count)
+	late := make([]bool, count+1) // by interval, the last for what was waited for after them
+	r.fleet.Lag()                 // forget what was before
+	for i := range out {
+		out[i].start = start + time.Duration(i)*interval
+		before := r.usage()
+		if err := pause(ctx, out[i].start+interval-r.fleet.Now()); err != nil {
+			return nil, err
+		}
+		used[i] = r.usage().since(before)
+		late[i] = r.fleet.Lag() > LagLimit
+	}
+	end := start + time.Duration(count)*interval
+	samples := r.load.collect(ctx, start, end, patience)
+	late[count] = r.fleet.Lag() > LagLimit
 	for _, s := range samples {
-		if s.ok && !s.local {
-			n++
+		i := int((s.began - start) / interval)
+		out[i].samples = append(out[i].samples, s)
+	}
+	for i := range out {
+		// What began in an interval may have been held up in the next.
+		if out[i].lagged = late[i] || late[i+1]; out[i].lagged {
+			r.result.Lagged++
+		} else if alone.Set() != nil {
+			m := r.meter(alone)
+			m.add(out[i].samples)
+			m.spell(interval, used[i], r.fleet.MeanEntries(), succeeded(out[i].samples))
 		}
 	}
-	return n
+	return out, ctx.Err()
+}
+
+// usage is what the machine and the network have spent so far.
+type usage struct {
+	cpu   time.Duration
+	bytes uint64
+}
+
+func (r *run) usage() usage { return usage{cpu: cpuTime(), bytes: r.fleet.traffic().bytes} }
+
+func (u usage) since(before usage) usage {
+	return usage{cpu: u.cpu - before.cpu, bytes: u.bytes - before.bytes}
 }
 
 func (r *run) meter(c knob.Config) *meter {
@@ -64,6 +84,15 @@ func (r *run) meter(c knob.Config) *meter {
 		r.meters[c.Hash()] = m
 	}
 	return m
+}
+
+func succeeded(samples []lookupSample) (n int) {
+	for _, s := range samples {
+		if s.ok && !s.local {
+			n++
+		}
+	}
+	return n
 }
 
 // measure lets the network settle, finds the pace that the machine can keep, and
@@ -112,18 +141,17 @@ func (r *run) findRate(ctx context.Context) error {
 	const windows = 4
 	r.rate = gentle
 	for _, rate := range []float64{gentle, 30, 40, 60} {
+		r.cfg.Progress(fmt.Sprintf("trying %.0f operations a second", rate), "", 0, 0)
 		r.load.pace(rate)
+		readings, err := r.block(ctx, r.fleet.Now(), windows, knob.Config{})
+		if err != nil {
+			return err
+		}
 		clean := 0
-		for i := range windows {
-			samples, lagged, err := r.window(ctx, r.fleet.Now(), interval, knob.Config{})
-			if err != nil {
-				return err
-			}
-			failed := slices.ContainsFunc(samples, func(s lookupSample) bool { return !s.ok })
-			if !lagged && !failed {
+		for _, x := range readings {
+			if !x.lagged && !slices.ContainsFunc(x.samples, func(s lookupSample) bool { return !s.ok }) {
 				clean++
 			}
-			r.cfg.Progress(fmt.Sprintf("trying %.0f operations a second", rate), "windows", int64(i+1), windows)
 		}
 		if clean < windows-1 {
 			break
@@ -157,9 +185,12 @@ func (r *run) findWashout(ctx context.Context) error {
 		r.fleet.Configure(configs[i%2])
 		start := r.fleet.Now()
 		s := &spells[i]
-		var err error
-		if s.samples, _, err = r.window(ctx, start, washoutBin*washoutBins, knob.Config{}); err != nil {
+		readings, err := r.block(ctx, start, int(washoutBin*washoutBins/interval), knob.Config{})
+		if err != nil {
 			return err
+		}
+		for _, x := range readings {
+			s.samples = append(s.samples, x.samples...)
 		}
 		for _, x := range s.samples {
 			if bin := int((x.began - start) / washoutBin); bin < washoutBins && x.op == kad.OpGet && !x.local {
@@ -211,20 +242,17 @@ func (r *run) compare(ctx context.Context, candidate knob.Config) error {
 		last = candidate
 	}
 	defer r.fleet.Configure(last)
-	block := r.washout + blockIntervals*interval
+	block := r.washout + blockIntervals*interval + time.Second // for what is still under way at its end
 	rounds := int(min(max(r.left()/(block*time.Duration(len(configs))), 1), 4))
 	r.cfg.Say("measuring %d configurations in turn for the final table", len(configs))
-	total := int64(rounds * len(configs))
+	total := rounds * len(configs)
 	for i := range total {
-		c := configs[(int(i)+int(i)/len(configs))%len(configs)] // another order in each round
+		c := configs[(i+i/len(configs))%len(configs)] // another order in each round
 		r.fleet.Configure(c)
-		start := r.fleet.Now() + r.washout
-		for k := range blockIntervals {
-			if _, _, err := r.window(ctx, start+time.Duration(k)*interval, interval, c); err != nil {
-				return err
-			}
+		if _, err := r.block(ctx, r.fleet.Now()+r.washout, blockIntervals, c); err != nil {
+			return err
 		}
-		r.cfg.Progress("final table", "blocks", i+1, total)
+		r.cfg.Progress("final table", "blocks", int64(i+1), int64(total))
 	}
 	return nil
 }

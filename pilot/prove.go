@@ -43,7 +43,7 @@ func (r *run) prove(ctx context.Context, candidate knob.Config) error {
 
 // proofTime is what the rollout may take: what is left, less the final table.
 func (r *run) proofTime() time.Duration {
-	table := 3 * (r.washout + blockIntervals*interval) * 2
+	table := 2 * 3 * (r.washout + blockIntervals*interval + time.Second)
 	return max(r.left()-table-5*time.Second, 20*time.Second)
 }
 
@@ -125,28 +125,28 @@ func (p *proof) do(ctx context.Context, command tune.Command) error {
 	return nil
 }
 
-// measure tells one window after the other.
+// measure measures a block and tells its windows. If ctx ends in it there is
+// nothing to tell: the end becomes an order.
 func (p *proof) measure(ctx context.Context, c tune.Measure) error {
 	r := p.run
-	for i := range c.Count {
-		start := c.Start + time.Duration(i)*c.Interval
-		samples, lagged, err := r.window(ctx, start, c.Interval, p.alone())
-		if err != nil {
-			return nil //nolint:nilerr // the end of ctx becomes an order
-		}
-		w := tune.Window{Start: start, End: start + c.Interval, Lagged: lagged, Arms: summarize(samples)}
-		if p.opts.Baseline.Equal(p.candidate) || p.exposed.Assignment.Scope != knob.Network {
-			p.book(samples, lagged)
+	r.cfg.Progress(fmt.Sprintf("proving: stage %d (%.0f %%)", p.exposed.Stage+1, 100*p.exposed.Assignment.Share), "blocks", int64(p.exposed.Block), 0)
+	readings, err := r.block(ctx, c.Start, c.Count, p.alone())
+	if err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	for _, x := range readings {
+		w := tune.Window{Start: x.start, End: x.start + c.Interval, Lagged: x.lagged, Arms: summarize(x.samples)}
+		if p.exposed.Assignment.Scope != knob.Network && !x.lagged {
+			p.book(x.samples)
 		}
 		if err := p.tell(w); err != nil {
 			return err
 		}
 		if w.Arms[0].Attempts+w.Arms[1].Attempts == 0 {
-			if err := p.tell(tune.NoData{Why: "all records that were asked for were held by the caller itself"}); err != nil {
+			if err := p.tell(tune.NoData{Why: "every record that was asked for was held by the caller itself"}); err != nil {
 				return err
 			}
 		}
-		r.cfg.Progress(fmt.Sprintf("proving: stage %d (%.0f %%), block %d", p.exposed.Stage+1, 100*p.exposed.Assignment.Share, p.exposed.Block), "windows", int64(i+1), int64(c.Count))
 	}
 	return nil
 }
@@ -166,10 +166,7 @@ func (p *proof) alone() knob.Config {
 
 // book adds the operations of a window in which both arms ran to the arms'
 // figures. Traffic and processor time cannot be told apart and are left out.
-func (p *proof) book(samples []lookupSample, lagged bool) {
-	if lagged {
-		return
-	}
+func (p *proof) book(samples []lookupSample) {
 	var arms [2][]lookupSample
 	for _, s := range samples {
 		arms[s.arm] = append(arms[s.arm], s)

@@ -121,7 +121,7 @@ func (w *workload) begin(ctx context.Context) {
 	var ok bool
 	switch draw := dice.IntN(8); {
 	case draw < 4:
-		call, ok = w.get(dice)
+		caller, call, ok = w.get(dice)
 	case draw < 6:
 		call, ok = w.find(dice, caller)
 	case draw < 7:
@@ -144,14 +144,24 @@ func (w *workload) begin(ctx context.Context) {
 	w.wg.Go(func() { w.operate(ctx, caller, call, s) })
 }
 
-func (w *workload) get(dice *stat.Stream) (kad.Call, bool) {
+// get asks for a record on behalf of a peer that is not among those that should
+// hold it.
+func (w *workload) get(dice *stat.Stream) (caller int, call kad.Call, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.records) == 0 {
-		return kad.Call{}, false
+		return 0, kad.Call{}, false
 	}
+	const tries = 16
 	k := w.records[dice.IntN(len(w.records))]
-	return kad.Call{Op: kad.OpGet, Key: k, Target: key.Hash([]byte(k)), Quorum: 1}, true
+	target := key.Hash([]byte(k))
+	for range tries {
+		caller = dice.IntN(w.fleet.Peers())
+		if w.fleet.rank(caller, target) >= w.fleet.replication {
+			return caller, kad.Call{Op: kad.OpGet, Key: k, Target: target, Quorum: 1}, true
+		}
+	}
+	return 0, kad.Call{}, false
 }
 
 // find looks for a peer that is not in the caller's table.
