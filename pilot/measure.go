@@ -85,6 +85,7 @@ func (m *meter) add(samples []lookupSample) {
 				}
 				m.closest = append(m.closest, milliseconds(closest))
 			}
+		default: // finds end before a full lookup would
 		}
 	}
 }

@@ -84,7 +84,7 @@ func (r *run) searchTwin(ctx context.Context, e Evaluator, pool lab.Pool, base S
 		return nil, err
 	}
 	r.cfg.Say("searching %d dimensions on the twin: nsga3, %d evaluations of %d lookups", space.Size(), trials, trialLookups)
-	ctx, cancel := context.WithTimeout(ctx, spare+spare/2)
+	ctx, cancel := context.WithTimeout(ctx, spare)
 	defer cancel()
 	best := base.Latency.Mean
 	front, tally, err := e.Search(ctx, pool, space, SearchConfig{

@@ -102,6 +102,7 @@ func (t *Table) choose(b int) []bool {
 	case Mixed:
 		c.take(c.order, int(float64(c.left)*t.set.RandomShare+0.5))
 		c.nearest(k.members)
+	default: // First takes them in order
 	}
 	c.take(c.order, c.left)
 	c.failing(k.members)

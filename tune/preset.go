@@ -94,12 +94,12 @@ type Limits struct {
 
 // Options are what a rollout is made of.
 type Options struct {
-	Baseline  knob.Config
+	Baseline knob.Config
 	// Candidate is of the same Set. If it equals Baseline the rollout is an A/A run,
 	// which shows how often nothing is taken for something; it runs with the widest
 	// scope.
 	Candidate knob.Config
-	Metric    string      // name of the latency that is measured; empty means "lookup latency"
+	Metric    string // name of the latency that is measured; empty means "lookup latency"
 	Preset    Preset
 	Limits    Limits
 	Peers     int // that take part; needed if a knob of scope Node changes

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -210,7 +211,7 @@ func writeUp(w io.Writer, r *pilot.Result) error {
 			significant(l.P99), interval(l.Low.P99, l.High.P99),
 			fmt.Sprintf("%.4f", m.SuccessRatio), fmt.Sprintf("[%.4f, %.4f]", m.SuccessLow, m.SuccessHigh),
 			significant(m.MessagesPerLookup), interval(m.MessagesPerLookup-half, m.MessagesPerLookup+half),
-			significant(m.Entries), significant(m.BytesPerS), fmt.Sprint(m.Samples))
+			significant(m.Entries), significant(m.BytesPerS), strconv.Itoa(m.Samples))
 	}
 	if err := t.write(w); err != nil {
 		return err
