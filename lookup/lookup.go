@@ -5,8 +5,9 @@
 // It differs from the paper and from go-libp2p-kad-dht in four ways. Requests
 // flow continuously instead of in rounds. The order of candidates may weigh
 // predicted answer time against prefix bits. A request that outlasts its soft
-// deadline gives up its place in flight and nobody waits for it, though its
-// answer still counts if it comes. And the result holds only peers that
+// deadline gives up its place in flight, though its answer still counts if it
+// comes; once nobody else is left to ask, the search waits half as long again for
+// those that would be among the k nearest. And the result holds only peers that
 // answered: where one of the k nearest fails, the next takes its place.
 //
 // A Search has one owner and may not be used concurrently.
@@ -54,7 +55,7 @@ type state uint8
 const (
 	heard    state = iota
 	waiting        // asked, within its soft deadline
-	late           // asked, past its soft deadline: holds no place, nobody waits
+	late           // asked, past its soft deadline: holds no place in flight
 	answered       //
 	failed         //
 )
@@ -76,7 +77,9 @@ type Search struct {
 	queries    int
 	failures   int
 	done       bool
-	last       int // hops of the peer that answered last
+	now        time.Duration // of the last Ask
+	resting    bool          // the last Ask found nobody to ask
+	last       int           // hops of the peer that answered last
 }
 
 // New begins a search with the seeds, usually the k nearest of the own table. A
@@ -142,13 +145,16 @@ func (s *Search) Ask(now time.Duration) (Query, bool) {
 	if s.done {
 		return Query{}, false
 	}
+	s.now = now
 	s.expire(now)
+	s.resting = false
 	if s.inFlight >= s.cfg.Alpha {
 		return Query{}, false
 	}
 	next := s.next()
-	if next < 0 {
-		s.done = s.inFlight == 0 || s.complete()
+	if s.resting = next < 0; s.resting {
+		_, patient := s.patience()
+		s.done = !patient && (s.inFlight == 0 || s.complete())
 		return Query{}, false
 	}
 	c := &s.candidates[next]
@@ -172,12 +178,16 @@ func (s *Search) expire(now time.Duration) {
 }
 
 // next returns the index of the candidate to ask: the best in order among those
-// that, as far as we know, belong to the k nearest live peers. -1 if none.
+// that, as far as we know, belong to the k nearest live peers. -1 if none. Late
+// peers have not failed yet and use up no refill.
 func (s *Search) next() int {
 	best, live, passed := -1, 0, 0
 	for i := range s.candidates {
 		c := &s.candidates[i]
-		if c.state == failed || c.state == late {
+		if c.state == late {
+			continue
+		}
+		if c.state == failed {
 			if passed++; passed > s.cfg.Refill {
 				live++ // no more refill: failures use up places
 			}
@@ -210,9 +220,32 @@ func (s *Search) complete() bool {
 			if live++; live >= s.cfg.K {
 				return true
 			}
+		default:
 		}
 	}
 	return true
+}
+
+// patience returns until when late peers are worth waiting for that would be
+// among the k nearest; false if there are none. They get half of what they had
+// until their soft deadline: most that are alive answer by then, and a dead one
+// costs no more.
+func (s *Search) patience() (until time.Duration, ok bool) {
+	live := 0
+	for i := range s.candidates {
+		switch c := &s.candidates[i]; c.state {
+		case answered:
+			if live++; live >= s.cfg.K {
+				return until, ok
+			}
+		case late:
+			if end := c.soft + (c.soft-c.asked)/2; end > s.now {
+				until, ok = max(until, end), true
+			}
+		default:
+		}
+	}
+	return until, ok
 }
 
 // Answer tells that a peer answered and named closer peers. It returns the bits
@@ -260,10 +293,14 @@ func (s *Search) find(peer key.ID) *candidate {
 	return &s.candidates[at]
 }
 
-// Wake returns the earliest soft deadline of a request in flight.
+// Wake returns when Ask may have something even if nothing happens: the earliest
+// soft deadline, or the end of the patience with late peers.
 func (s *Search) Wake() (at time.Duration, ok bool) {
 	if s.done {
 		return 0, false
+	}
+	if s.resting {
+		at, ok = s.patience()
 	}
 	for i := range s.candidates {
 		if c := &s.candidates[i]; c.state == waiting && c.soft > 0 && (!ok || c.soft < at) {

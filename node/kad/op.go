@@ -84,12 +84,15 @@ func (o *op) start(k *protocol) {
 	}
 }
 
-// begin starts the lookup.
+// begin starts the lookup. It knows more peers than it needs: where some of the
+// nearest are dead, those who answer name them too, and only our own table may
+// know who comes next.
 func (o *op) begin(k *protocol, request Message) {
 	o.phase, o.request = searching, request
-	seeds := k.peer.Table.Closest(o.body.Target, o.k, nil)
+	wide := o.k + o.settings.Refill
+	seeds := k.peer.Table.Closest(o.body.Target, wide, nil)
 	if len(seeds) == 0 {
-		seeds = k.peer.Table.ClosestKnown(o.body.Target, o.k, nil)
+		seeds = k.peer.Table.ClosestKnown(o.body.Target, wide, nil)
 	}
 	candidates := make([]lookup.Candidate, len(seeds))
 	for i, id := range seeds {
