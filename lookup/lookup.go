@@ -310,6 +310,20 @@ func (s *Search) Wake() (at time.Duration, ok bool) {
 	return at, ok
 }
 
+// Missed reports whether a peer that was asked has failed or is late.
+func (s *Search) Missed() bool {
+	return s.failures > 0 || slices.ContainsFunc(s.candidates, func(c candidate) bool { return c.state == late })
+}
+
+// Resume goes on with a search that is done, if any of more is worth asking:
+// nearer than the k-th peer that answered.
+func (s *Search) Resume(more []Candidate) {
+	for _, c := range more {
+		s.hear(c, 1)
+	}
+	s.done = false
+}
+
 // Stop ends the search early: its caller has what it wanted.
 func (s *Search) Stop() { s.done = true }
 

@@ -40,6 +40,8 @@ func TestScenarios(t *testing.T) {
 			s.Answer(script.ArgID(t, td, "from"), candidates(t, td))
 		case "fail":
 			s.Fail(script.ArgID(t, td, "from"))
+		case "resume":
+			s.Resume(candidates(t, td))
 		case "stop":
 			s.Stop()
 		case "wait":

@@ -308,6 +308,14 @@ func (k *protocol) learn(elapsed time.Duration, bits float64) {
 	}
 }
 
+func (k *protocol) candidates(peers []key.ID) []lookup.Candidate {
+	out := make([]lookup.Candidate, len(peers))
+	for i, p := range peers {
+		out[i] = k.candidate(p)
+	}
+	return out
+}
+
 // candidate predicts a peer's answer time: its own if it is known, else that of
 // strangers, who need a session first.
 func (k *protocol) candidate(p key.ID) lookup.Candidate {

@@ -120,6 +120,27 @@ func TestDeadPeers(t *testing.T) {
 	}
 }
 
+// A fifth of a hundred peers falls silent at once. Lookups find the nearest of
+// the others, though all tables still name the dead.
+func TestRecall(t *testing.T) {
+	w := joined(t, 100, "default")
+	for i := 0; i < 100; i += 5 {
+		w.down[w.order[i]] = true
+	}
+	found := 0
+	const lookups = 50
+	for i := range lookups {
+		target := key.Hash([]byte{byte(i)})
+		caller := w.order[(5*i+1)%100]
+		live := slices.DeleteFunc(slices.Clone(w.order), func(id key.ID) bool { return w.down[id] || id == caller })
+		slices.SortFunc(live, func(a, b key.ID) int { return key.Closer(target, a, b) })
+		found += overlap(last(w.call(caller, kad.Call{Op: kad.OpClosest, Target: target})).Peers, live[:20])
+	}
+	if recall := float64(found) / (20 * lookups); recall < 0.99 {
+		t.Errorf("%.1f %% of the 20 nearest live peers found, want 99", 100*recall)
+	}
+}
+
 // Nonsense is refused or ignored, and changes nothing.
 func TestNonsense(t *testing.T) {
 	w := joined(t, 3, "default")

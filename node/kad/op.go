@@ -32,6 +32,7 @@ type op struct {
 	phase    phase
 	started  time.Duration
 	search   *lookup.Search
+	resumed  bool     // the lookup has gone on once
 	request  Message  // what the lookup sends
 	want     []wanted // stores to ask for, made into requests when there is room
 
@@ -84,24 +85,29 @@ func (o *op) start(k *protocol) {
 	}
 }
 
-// begin starts the lookup. It knows more peers than it needs: where some of the
-// nearest are dead, those who answer name them too, and only our own table may
-// know who comes next.
+// begin starts the lookup.
 func (o *op) begin(k *protocol, request Message) {
 	o.phase, o.request = searching, request
-	wide := o.k + o.settings.Refill
-	seeds := k.peer.Table.Closest(o.body.Target, wide, nil)
+	seeds := k.peer.Table.Closest(o.body.Target, o.k, nil)
 	if len(seeds) == 0 {
-		seeds = k.peer.Table.ClosestKnown(o.body.Target, wide, nil)
-	}
-	candidates := make([]lookup.Candidate, len(seeds))
-	for i, id := range seeds {
-		candidates[i] = k.candidate(id)
+		seeds = k.peer.Table.ClosestKnown(o.body.Target, o.k, nil)
 	}
 	o.search = lookup.New(lookup.Config{
 		Target: o.body.Target, Self: k.peer.Self, K: o.k, Settings: o.settings,
 		Depth: math.Log2(k.peer.Table.NetworkSize() / float64(o.k)),
-	}, candidates)
+	}, k.candidates(seeds))
+}
+
+// resume goes on, once, with all whom we know, spares too, if some of the nearest
+// did not answer. Those who did name the k nearest that they know, the dead among
+// them: who comes next nobody may have named.
+func (o *op) resume(k *protocol) bool {
+	if o.resumed || !o.search.Missed() {
+		return false
+	}
+	o.resumed = true
+	o.search.Resume(k.candidates(k.peer.Table.ClosestKnown(o.body.Target, o.k+o.settings.Refill, nil)))
+	return true
 }
 
 func (o *op) load(store node.Store) {
@@ -142,7 +148,9 @@ func (o *op) ask(k *protocol, now time.Duration) (node.Request, bool) {
 			return r, true
 		}
 		if o.search.Done() {
-			o.searched(k)
+			if !o.resume(k) {
+				o.searched(k)
+			}
 			return o.ask(k, now)
 		}
 	}
@@ -222,11 +230,7 @@ func (o *op) settled(k *protocol, now time.Duration, purpose uint64, ev node.Set
 // answered takes a reply to the lookup's request.
 func (o *op) answered(k *protocol, now time.Duration, ev node.Settled, m Message) {
 	closer := m.Closer[:min(len(m.Closer), MaxPeers)]
-	candidates := make([]lookup.Candidate, 0, len(closer))
-	for _, id := range closer {
-		candidates = append(candidates, k.candidate(id))
-	}
-	k.learn(now-ev.Sent, o.search.Answer(ev.Peer, candidates))
+	k.learn(now-ev.Sent, o.search.Answer(ev.Peer, k.candidates(closer)))
 	o.stats.Hops = o.search.Hops()
 	switch o.body.Op {
 	case OpFindPeer:
