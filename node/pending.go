@@ -1,6 +1,8 @@
 package node
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/shoalnet/shoal/key"
@@ -148,6 +150,10 @@ func (t *pendingTable) next() (time.Duration, bool) {
 }
 
 func (t *pendingTable) push(d dueRef) {
+	if len(t.due) >= 2*t.limit { // most were answered long before their deadlines
+		t.due = slices.DeleteFunc(t.due, func(d dueRef) bool { return t.find(d.ref) == nil })
+		slices.SortFunc(t.due, func(a, b dueRef) int { return cmp.Compare(a.at, b.at) })
+	}
 	t.due = append(t.due, d)
 	for i := len(t.due) - 1; i > 0; {
 		up := (i - 1) / 2

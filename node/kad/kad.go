@@ -20,7 +20,7 @@ import (
 // What a request was made for; the low byte of a tag, above it the operation or
 // inbound request that made it.
 const (
-	forSearch uint64 = iota
+	forSearch uint64 = iota + 1
 	forStore
 	forLoad
 	forCheck
@@ -104,6 +104,7 @@ func (k *protocol) Tell(now time.Duration, ev node.Event) {
 		k.settled(now, ev)
 	case node.Configured:
 		k.configure()
+	default: // Met and Lost are the table's
 	}
 }
 
@@ -121,7 +122,7 @@ func (k *protocol) called(now time.Duration, ev node.Called) {
 }
 
 // begin starts an operation. Call 0 is our own: nothing is delivered for it.
-func (k *protocol) begin(now time.Duration, call uint64, c Call) *op {
+func (k *protocol) begin(now time.Duration, call uint64, c Call) {
 	k.ids++
 	o := &op{id: k.ids, call: call, body: c, settings: k.lookup, k: k.k, started: now}
 	if c.Knobs.Set() != nil {
@@ -132,7 +133,6 @@ func (k *protocol) begin(now time.Duration, call uint64, c Call) *op {
 	}
 	o.start(k)
 	k.ops = append(k.ops, o)
-	return o
 }
 
 // deliver hands a result to the caller of an operation.
@@ -241,9 +241,28 @@ func (k *protocol) Ask(now time.Duration) (node.Request, bool) {
 	return nil, false
 }
 
+// maxOwn bounds the operations that nobody waits for: a peer with thousands of
+// records to store anew must still serve its callers.
+const maxOwn = 16
+
+// crowded reports whether no more of our own operations may begin. The end of
+// one is heard of, so there is nothing to wake for.
+func (k *protocol) crowded() bool {
+	own := 0
+	for _, o := range k.ops {
+		if o.call == 0 {
+			own++
+		}
+	}
+	return own >= maxOwn || k.peer.Full()
+}
+
 // probe asks a peer whether it serves: newcomers with the request that they will
 // get, a lookup for ourselves, others with a ping.
 func (k *protocol) probe(now time.Duration) (node.Request, bool) {
+	if k.peer.Full() {
+		return nil, false
+	}
 	p, ok := k.peer.Table.Ask(now)
 	if !ok {
 		return nil, false
@@ -259,6 +278,9 @@ func (k *protocol) probe(now time.Duration) (node.Request, bool) {
 
 // repeat starts what is due again: provider records and refresh lookups.
 func (k *protocol) repeat(now time.Duration) bool {
+	if k.crowded() {
+		return false
+	}
 	for i := range k.kept {
 		if r := &k.kept[i]; now >= r.at {
 			r.at = now + k.peer.Knobs().Duration("kad.reprovide")
@@ -280,13 +302,19 @@ func (k *protocol) Wake() (at time.Duration, ok bool) {
 			at, ok = t, true
 		}
 	}
+	if k.peer.Full() {
+		return 0, false // an answer comes first, or a deadline
+	}
 	for _, o := range k.ops {
 		earliest(o.wake())
+	}
+	earliest(k.peer.Table.Wake())
+	if k.crowded() {
+		return at, ok
 	}
 	for i := range k.kept {
 		earliest(k.kept[i].at, true)
 	}
-	earliest(k.peer.Table.Wake())
 	earliest(k.refresh.wake(k.peer))
 	return at, ok
 }

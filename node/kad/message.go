@@ -78,8 +78,8 @@ type Call struct {
 	Value  []byte // of OpPut
 	// Count ends OpFindProviders after so many providers; 0 means all.
 	Count int
-	// Quorum ends OpGet after so many answers with a valid value; 0 runs to the
-	// end of the lookup.
+	// Quorum ends OpGet after so many answers with a valid value, none worse than
+	// the best until then; 0 runs to the end of the lookup.
 	Quorum int
 	// Knobs overrides the request knobs (component lookup) for this call alone;
 	// the zero Config does not. It is how an experiment splits lookups.

@@ -246,6 +246,7 @@ func (o *op) answered(k *protocol, now time.Duration, ev node.Settled, m Message
 		}
 	case OpRefresh:
 		k.meet(now, closer)
+	default: // the lookup alone matters
 	}
 }
 
@@ -280,6 +281,7 @@ func (o *op) loaded(k *protocol, l node.Loaded) {
 		}
 	case OpPut:
 		o.check(append([][]byte{o.body.Value}, l.Values...)...)
+	default: // no other operation loads
 	}
 }
 
@@ -324,11 +326,8 @@ func (o *op) checked(k *protocol, best int) {
 	switch {
 	case o.best == nil && best == 0, o.best != nil && best == 1:
 		o.accept(k, of, true)
-	case best < 0:
-		o.queue = o.queue[1:] // invalid
-	default: // valid perhaps, but worse
+	default: // not valid, or worse
 		o.queue = o.queue[1:]
-		o.valid++
 	}
 	if o.phase != ended {
 		o.judge(k)
@@ -400,6 +399,7 @@ func (o *op) store(k *protocol, now time.Duration) (node.Request, bool) {
 			m, oneWay = Message{Type: AddProvider, Key: o.body.Key, Target: o.body.Target, Providers: []key.ID{k.peer.Self}}, true
 		case OpPing:
 			m, purpose = Message{Type: Ping}, forPing
+		default: // a record goes out
 		}
 		return k.peer.Send(now, k, o.id<<purposeBits|purpose, wire.Message{
 			To: to, Deadline: now + o.settings.Hard, Priority: o.priority(), Body: m,
@@ -418,8 +418,11 @@ func (o *op) confirmed(k *protocol, now time.Duration, ev node.Settled) {
 	a, ok := ev.Outcome.(node.Answered)
 	if ok && o.body.Op != OpProvide {
 		m, is := a.Body.(Message)
-		ok = is && (o.body.Op == OpPing && m.Type == Ping ||
-			m.Type == PutValue && bytes.Equal(m.Value, o.body.Value))
+		if o.body.Op == OpPing {
+			ok = is && m.Type == Ping
+		} else {
+			ok = is && m.Type == PutValue && bytes.Equal(m.Value, o.body.Value)
+		}
 	}
 	if !ok {
 		o.stats.Failures++

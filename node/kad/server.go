@@ -30,6 +30,7 @@ func (k *protocol) serve() (node.Request, bool) {
 		case FindNode:
 			m.Closer, m.Providers, m.Value = k.closer(m.Target, in.From), nil, nil
 			return node.Reply{Inbound: in.Inbound, Body: m}, true
+		default:
 		}
 		if r, ok := k.storage(in, m); ok {
 			return r, true
