@@ -99,7 +99,9 @@ on a canary, and rolled back when it hurts.`,
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON object on standard output")
 	root.AddCommand(
 		newKnobsCommand(a),
+		newReplayCommand(a),
 		newSimCommand(a),
+		newTuneCommand(a),
 		newUpCommand(a),
 		newVersionCommand(a),
 	)
