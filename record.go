@@ -63,8 +63,11 @@ const (
 	signedHead    = 1 + 8 + 8
 	signatureLen  = 64
 	signedDomain  = "shoal signed record\x00"
+	nameRunes     = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 	// MaxSignedName bounds the name in the key of a signed record, in bytes.
 	MaxSignedName = 64
+	// MaxPayload bounds the payload of a signed record, in bytes.
+	MaxPayload = MaxValue - signedHead - signatureLen
 )
 
 // SignedKey returns the key of the record that a peer keeps under a name:
@@ -92,9 +95,7 @@ func ParseSignedKey(key string) (owner crypto.PubKey, name string, err error) {
 	if err != nil || owner.Type() != pb.KeyType_Ed25519 {
 		return nil, "", fmt.Errorf("shoal: key %q: the peer's id holds no ed25519 key", key)
 	}
-	foreign := func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r))
-	}
+	foreign := func(r rune) bool { return !strings.ContainsRune(nameRunes, r) }
 	if name == "" || len(name) > MaxSignedName || strings.ContainsFunc(name, foreign) {
 		return nil, "", fmt.Errorf("shoal: key %q: want a name of 1 to %d letters, digits and ._-", key, MaxSignedName)
 	}
@@ -110,6 +111,9 @@ func Sign(identity Identity, name string, s Signed) (key string, value []byte, e
 	}
 	if key, err = SignedKey(owner, name); err != nil {
 		return "", nil, err
+	}
+	if len(s.Payload) > MaxPayload {
+		return "", nil, fmt.Errorf("shoal: a payload of %d bytes: want at most %d", len(s.Payload), MaxPayload)
 	}
 	if s.Expires.Unix() < 0 {
 		return "", nil, errors.New("shoal: a signed record needs a time at which it expires")

@@ -18,6 +18,9 @@ import (
 	"github.com/shoalnet/shoal/p2p"
 )
 
+// ErrNotFound is libp2p's routing.ErrNotFound: peers were asked and had nothing.
+var ErrNotFound = routing.ErrNotFound
+
 var (
 	_ routing.Routing       = (*DHT)(nil)
 	_ routing.PubKeyFetcher = (*DHT)(nil)
@@ -88,12 +91,12 @@ func (d *DHT) Provide(ctx context.Context, c cid.Cid, announce bool) error {
 }
 
 // KeepProviding provides and announces the content again and again, at the pace
-// of the knob kad.reprovide, until the DHT is closed. It returns how many peers
+// of the knob kad.reprovide, until the DHT is closed. It returns the peers that
 // took the first record. A first round that failed is an error and is repeated
 // all the same.
-func (d *DHT) KeepProviding(ctx context.Context, c cid.Cid) (stored int, err error) {
+func (d *DHT) KeepProviding(ctx context.Context, c cid.Cid) ([]peer.ID, error) {
 	if !c.Defined() {
-		return 0, errUndefined
+		return nil, errUndefined
 	}
 	return d.provide(ctx, c, true)
 }
@@ -103,13 +106,13 @@ var (
 	errNotTaken  = errors.New("shoal: no peer took the record")
 )
 
-func (d *DHT) provide(ctx context.Context, c cid.Cid, keep bool) (stored int, err error) {
+func (d *DHT) provide(ctx context.Context, c cid.Cid, keep bool) ([]peer.ID, error) {
 	k := string(c.Hash())
 	r, err := d.call(ctx, kad.Call{Op: kad.OpProvide, Key: k, Target: hash(k), Keep: keep}, nil)
 	if err == nil {
 		err = failure(r, errNotTaken)
 	}
-	return r.Stored, err
+	return d.names(r.Peers), err
 }
 
 // FindProviders returns all who are found to provide the content. When the
@@ -162,19 +165,20 @@ func (d *DHT) PutValue(ctx context.Context, k string, value []byte, _ ...routing
 	return err
 }
 
-// Store is PutValue that returns at how many peers the value was stored.
-func (d *DHT) Store(ctx context.Context, k string, value []byte) (stored int, err error) {
+// Store is PutValue that returns the peers that took the value, ourselves not
+// among them.
+func (d *DHT) Store(ctx context.Context, k string, value []byte) ([]peer.ID, error) {
 	if len(value) > MaxValue {
-		return 0, fmt.Errorf("shoal: a value of %d bytes: want at most %d", len(value), MaxValue)
+		return nil, fmt.Errorf("shoal: a value of %d bytes: want at most %d", len(value), MaxValue)
 	}
 	if err := d.validator.Validate(k, value); err != nil {
-		return 0, err
+		return nil, err
 	}
 	r, err := d.call(ctx, kad.Call{Op: kad.OpPut, Key: k, Target: hash(k), Value: value}, nil)
 	if err == nil {
 		err = failure(r, errNotTaken)
 	}
-	return r.Stored, err
+	return d.names(r.Peers), err
 }
 
 // GetValue returns the best value under a key, or routing.ErrNotFound. With

@@ -54,8 +54,25 @@ func New(ctx context.Context, h host.Host, options ...Option) (*DHT, error) {
 	}
 	if len(o.Bootstrap) == 0 {
 		<-d.peer.Ready() // closed within a moment, by the end of the context too
+	} else {
+		d.start(d.settle)
 	}
 	return d, nil
+}
+
+// settle looks for our neighbours after 1, 2, 4, ... seconds, until the usual
+// refresh takes over: who joined at the same time as we did could not be named
+// to us at first.
+func (d *DHT) settle() {
+	self := p2p.ID(d.Host().ID())
+	for pause := time.Second; pause < 10*time.Minute; pause *= 2 {
+		select {
+		case <-time.After(pause):
+		case <-d.end.Done():
+			return
+		}
+		_, _ = d.call(d.end, kad.Call{Op: kad.OpRefresh, Target: self}, nil) // nobody waits for it
+	}
 }
 
 // Routing returns what libp2p.Routing takes: libp2p then makes the peer together
@@ -122,6 +139,20 @@ func (d *DHT) Join(ctx context.Context, peers ...peer.AddrInfo) error {
 		}
 	}
 	return fmt.Errorf("shoal: joined none of %d peers: %w", len(peers), errors.Join(errs...))
+}
+
+// Joined waits for the first attempt to join the bootstrap peers and returns an
+// error if none of them answered.
+func (d *DHT) Joined(ctx context.Context) error {
+	select {
+	case <-d.peer.Ready():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if len(d.Contacts()) == 0 {
+		return kb.ErrLookupFailure
+	}
+	return nil
 }
 
 // Contacts returns the peers of the routing table with their addresses, nearest

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	dht "github.com/shoalnet/shoal"
+)
+
+// nodeFlags are the flags of shoal node.
+type nodeFlags struct {
+	network networkFlags
+	listen  []string
+	dir     string
+	mode    string
+}
+
+func newNodeCommand(a *app) *cobra.Command {
+	var f nodeFlags
+	cmd := &cobra.Command{
+		Use:   "node",
+		Short: "Run one peer of a network until Ctrl-C",
+		Long: `Runs one peer of a real network, alone until somebody joins it or with those that
+it is told to join. Its data directory keeps its identity, its records and the
+peers that it knew, so that it comes back as the same peer.`,
+		Example: `  shoal node --data a                       the first peer of a network
+  shoal node --data b --join a              a second one on this machine
+  shoal node --bootstrap ADDRESS            one on another machine
+  shoal node --bootstrap public             a peer of the public IPFS network`,
+		Args: wantArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.node(cmd.Context(), f) },
+	}
+	f.network.add(cmd)
+	cmd.Flags().StringArrayVar(&f.listen, "listen", nil, "`multiaddr` to listen on, may be repeated (default: QUIC and TCP on a free port of all interfaces)")
+	cmd.Flags().StringVar(&f.dir, "data", "", "`directory` for identity, records and known peers (default: a new temporary one, printed)")
+	cmd.Flags().StringVar(&f.mode, "mode", "auto", "auto, auto-server, server or client: whether to serve others")
+	return cmd
+}
+
+func modeOf(text string) (dht.Mode, error) {
+	modes := map[string]dht.Mode{
+		"auto": dht.ModeAuto, "auto-server": dht.ModeAutoServer, "server": dht.ModeServer, "client": dht.ModeClient,
+	}
+	mode, ok := modes[text]
+	if !ok {
+		return 0, usagef("--mode %q: want auto, auto-server, server or client", text)
+	}
+	return mode, nil
+}
+
+// node runs a peer until the context ends.
+func (a *app) node(ctx context.Context, f nodeFlags) (err error) {
+	prefix, peers, err := f.network.resolve()
+	if err != nil {
+		return err
+	}
+	mode, err := modeOf(f.mode)
+	if err != nil {
+		return err
+	}
+	if f.dir == "" {
+		if f.dir, err = os.MkdirTemp("", "shoal-node-"); err != nil {
+			return fmt.Errorf("data directory: %w", err)
+		}
+	}
+	dir, err := openDir(f.dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dir.close()) }()
+	host, err := dir.host(f.listen)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, host.Close()) }()
+	// It outlives Ctrl-C until we have saved whom it knows.
+	node, err := dht.New(context.WithoutCancel(ctx), host, dht.WithPrefix(prefix), dht.WithMode(mode),
+		dht.WithDatastore(dir.records), dht.WithBootstrap(peers...))
+	if err != nil {
+		return bare(err)
+	}
+	defer func() { err = errors.Join(err, node.Close()) }()
+	if err := dir.save(node); err != nil {
+		return err
+	}
+	if err := a.introduce(node, prefix, dir.path); err != nil {
+		return err
+	}
+	return a.keepNode(ctx, node, dir, len(peers) > 0)
+}
+
+// host makes the node's host: on the given addresses, on those of the last time,
+// or on free ports.
+func (d *dataDir) host(listen []string) (dht.Host, error) {
+	if len(listen) > 0 {
+		h, err := dht.NewHost(d.identity, listen...)
+		if err != nil {
+			return nil, usageError{bare(err)}
+		}
+		return h, nil
+	}
+	if len(d.listen) > 0 {
+		if h, err := dht.NewHost(d.identity, d.listen...); err == nil {
+			return h, nil // else somebody else has a port by now
+		}
+	}
+	h, err := dht.NewHost(d.identity, anywhere()...)
+	return h, bare(err)
+}
+
+// introduce prints where the node is and how to join it.
+func (a *app) introduce(node *dht.DHT, prefix, dir string) error {
+	addresses, err := dht.Addresses(node.Host())
+	if err != nil {
+		return bare(err)
+	}
+	suffix := ""
+	if prefix != localPrefix {
+		suffix = " --prefix " + prefix
+	}
+	join := "shoal node --join " + quote(dir) + suffix
+	if best := farthest(addresses); best != "" && prefix != dht.PublicPrefix {
+		join = "shoal node --bootstrap " + best + suffix
+	}
+	if a.json {
+		return a.printJSON(map[string]any{
+			"peer": node.Host().ID().String(), "addresses": addresses, "prefix": prefix, "data": dir, "join": join,
+		})
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "peer of %s\n", prefix)
+	for _, address := range addresses {
+		fmt.Fprintf(&b, "  %s\n", address)
+	}
+	fmt.Fprintf(&b, "data in %s\njoin it with\n  %s\n", dir, join)
+	if strings.Contains(join, "--bootstrap") {
+		fmt.Fprintf(&b, "  shoal node --join %s%s   (on this machine)\n", quote(dir), suffix)
+	}
+	_, err = fmt.Fprint(a.stdout, b.String())
+	return err
+}
+
+// farthest returns the address that reaches farthest: one that is not of this
+// machine alone, else any.
+func farthest(addresses []string) string {
+	best := ""
+	for _, address := range addresses {
+		parts := strings.Split(address, "/") // "", "ip4", "127.0.0.1", ...
+		if len(parts) < 3 {
+			continue
+		}
+		if ip := net.ParseIP(parts[2]); ip != nil && !ip.IsLoopback() && !ip.IsLinkLocalUnicast() {
+			return address
+		}
+		if best == "" {
+			best = address
+		}
+	}
+	return best
+}
+
+const saveEvery = time.Minute
+
+// keepNode shows how the node is and saves whom it knows until the context ends.
+func (a *app) keepNode(ctx context.Context, node *dht.DHT, dir *dataDir, joins bool) error {
+	rejoin(ctx, node, dir)
+	every := newLineEvery
+	if a.screen.terminal {
+		every = time.Second
+		defer a.screen.paint("")
+	}
+	show, save := time.NewTicker(every), time.NewTicker(saveEvery)
+	defer show.Stop()
+	defer save.Stop()
+	began, last := time.Now(), node.Health()
+	for {
+		select {
+		case <-ctx.Done():
+			return dir.save(node)
+		case <-save.C:
+			a.saveNode(node, dir)
+			rejoin(ctx, node, dir)
+		case <-show.C:
+			now := node.Health()
+			if now.Contacts != last.Contacts {
+				a.saveNode(node, dir)
+			}
+			line := healthLine(last, now, every, time.Since(began))
+			if joins && now.Contacts == 0 {
+				line += ", nobody joined yet"
+			}
+			if a.screen.terminal {
+				a.screen.paint(line)
+			} else {
+				a.screen.printf("%s", line)
+			}
+			last = now
+		}
+	}
+}
+
+func (a *app) saveNode(node *dht.DHT, dir *dataDir) {
+	if err := dir.save(node); err != nil {
+		a.log.Warn("what the node knows was not saved", "error", err)
+	}
+}
+
+// healthLine is what an operator sees between two looks.
+func healthLine(last, now dht.Health, between, up time.Duration) string {
+	rate := func(from, to uint64) string { return significant(float64(to-from) / between.Seconds()) }
+	return fmt.Sprintf("%d peers of about %d, %s requests/s in, %s/s out, %v",
+		now.Contacts, now.NetworkSize, rate(last.Served, now.Served), rate(last.Sent, now.Sent), up.Round(time.Second))
+}
+
+// rejoin connects to the peers of an earlier run if the node knows nobody.
+// Nobody waits for it: whoever answers enters the table.
+func rejoin(ctx context.Context, node *dht.DHT, dir *dataDir) {
+	if len(dir.contacts) == 0 || len(node.Contacts()) > 0 {
+		return
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+		defer cancel()
+		_ = node.Join(ctx, dir.contacts...) // tried again in a minute
+	}()
+}
