@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p"
 	dht "github.com/libp2p/go-libp2p-kad-dht"
 	pb "github.com/libp2p/go-libp2p-kad-dht/pb"
 	"github.com/libp2p/go-libp2p-kad-dht/provider"
@@ -351,11 +352,26 @@ func TestOptionsAreChecked(t *testing.T) {
 	if _, err := New(t.Context(), nil); err == nil {
 		t.Error("a peer without a host")
 	}
-	r, err := Routing(t.Context(), WithPrefix(testPrefix))(h)
+}
+
+// TestRouting lets libp2p make the peer, and finds addresses by it.
+func TestRouting(t *testing.T) {
+	a, b, _ := trio(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var made *DHT
+	h, err := libp2p.New(libp2p.NoListenAddrs, libp2p.Routing(func(h host.Host) (routing.PeerRouting, error) {
+		r, err := Routing(ctx, WithPrefix(testPrefix), WithMode(ModeClient), WithBootstrap(infoOf(a.Host())))(h)
+		made, _ = r.(*DHT)
+		return r, err
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.(*DHT).Close(); err != nil {
+	if err := h.Connect(ctx, PeerInfo{ID: b.Host().ID()}); err != nil {
+		t.Errorf("a peer without known addresses: %v", err)
+	}
+	cancel() // ends the peer as Close does
+	if err := errors.Join(made.Close(), h.Close()); err != nil {
 		t.Error(err)
 	}
 }
