@@ -225,11 +225,6 @@ func (n *Node) settle(now time.Duration, ref wire.Ref, outcome Event) {
 
 // Ask returns the next thing to do; false when there is nothing for the moment.
 func (n *Node) Ask(now time.Duration) (Request, bool) {
-	if len(n.refuse) > 0 {
-		r := n.refuse[0]
-		n.refuse = n.refuse[1:]
-		return r, true
-	}
 	for {
 		ref, ok := n.pending.expired(now)
 		if !ok {
@@ -245,11 +240,16 @@ func (n *Node) Ask(now time.Duration) (Request, bool) {
 			return r, true
 		}
 	}
-	return n.own() // a protocol's Ask may have changed the table
+	return n.own() // a protocol's Ask may have refused, or changed the table
 }
 
-// own returns what the peer itself wants: table changes and the mode.
+// own returns what the peer itself wants: refusals, table changes and the mode.
 func (n *Node) own() (Request, bool) {
+	if len(n.refuse) > 0 {
+		r := n.refuse[0]
+		n.refuse = n.refuse[1:]
+		return r, true
+	}
 	if c, ok := n.peer.Table.Changed(); ok {
 		if c.Member {
 			return Keep{Peer: c.Peer}, true

@@ -119,9 +119,9 @@ func (w *world) do(id key.ID, p *peer, r node.Request) {
 	case node.Send:
 		w.send(id, r)
 	case node.Reply:
-		w.reply(id, r.Inbound, "replies "+show(r.Body), func(ref wire.Ref) node.Event { return node.Answered{Ref: ref, Body: r.Body} })
+		w.reply(id, r.Inbound, "reply "+show(r.Body), func(ref wire.Ref) node.Event { return node.Answered{Ref: ref, Body: r.Body} })
 	case node.Refuse:
-		w.reply(id, r.Inbound, "refuses: "+r.Why, func(ref wire.Ref) node.Event { return node.Failed{Ref: ref, Reason: node.Rejected} })
+		w.reply(id, r.Inbound, "refuse, "+r.Why, func(ref wire.Ref) node.Event { return node.Failed{Ref: ref, Reason: node.Rejected} })
 	case node.Load, node.Save, node.Check:
 		p.n.Tell(w.now, w.store(id, p, r))
 	case node.Deliver:
@@ -167,7 +167,7 @@ func (w *world) reply(id key.ID, inbound uint64, what string, outcome func(wire.
 		return
 	}
 	to := w.inbound[inbound-1]
-	w.log("%s to %s", what, name(to.who))
+	w.log("to %s: %s", name(to.who), what)
 	if w.peers[to.who] != nil {
 		w.post(w.way(id, to.who), to.who, outcome(to.ref))
 	}
