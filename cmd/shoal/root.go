@@ -98,6 +98,7 @@ on a canary, and rolled back when it hurts.`,
 	root.PersistentFlags().Var(&a.level, "log-level", "what is logged to standard error: debug, info, warn or error")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON object on standard output")
 	root.AddCommand(
+		newClaimsCommand(a),
 		newKnobsCommand(a),
 		newReplayCommand(a),
 		newSimCommand(a),
