@@ -72,7 +72,10 @@ type Rollout struct {
 	stages  []progress
 	stage   int // index of the one under way; len(stages) after the last
 	cycle   cycle
-	blocks  int // exposed so far
+	blocks  int           // exposed so far
+	exposed time.Duration // when the block under way was
+	closed  int           // blocks measured to their end, in a total of spent
+	spent   time.Duration
 	empty   int // cycles without samples in a row
 	repeats int
 	ignored int
@@ -282,6 +285,12 @@ func (r *Rollout) last() bool { return r.stage == len(r.stages)-1 }
 func (r *Rollout) nextCycle(now time.Duration) {
 	s := r.current()
 	if left, limited := r.left(now); limited && left < r.cycleTime(s.Share) {
+		if !r.last() {
+			s.verdict, s.why = "cut short", "what is left of the budget is kept for the last stage"
+			r.recordVerdict(now)
+			r.nextStage(now)
+			return
+		}
 		r.unproven(now, "the time budget of "+r.opts.Limits.Budget.String()+" is used up")
 		return
 	}
@@ -294,6 +303,7 @@ func (r *Rollout) nextCycle(now time.Duration) {
 // expose begins a block. Its units are shuffled anew.
 func (r *Rollout) expose(now time.Duration) {
 	r.blocks++
+	r.exposed = now
 	c := &r.cycle
 	c.windows = 0
 	r.ask(now, exposing, Expose{
@@ -326,6 +336,7 @@ func (r *Rollout) measure() {
 }
 
 func (r *Rollout) closeBlock(now time.Duration) {
+	r.closed, r.spent = r.closed+1, r.spent+now-r.exposed
 	if r.cycle.block++; r.cycle.block < r.cycle.blocks {
 		r.expose(now)
 		return

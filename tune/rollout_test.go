@@ -491,3 +491,27 @@ func TestEqualArms(t *testing.T) {
 		t.Errorf("assignment %q", got)
 	}
 }
+
+// A machine that lags in most intervals makes early stages long. They are cut
+// short in time for the last one to be run.
+func TestEarlyStagesLeaveTime(t *testing.T) {
+	cut := 0
+	for seed := range uint64(20) {
+		opts := options(t, knob.Network, seed)
+		opts.Limits = Limits{Budget: 3 * time.Minute, Washout: time.Second}
+		w := newWorld(seed, 0.5)
+		w.lagged = 0.6
+		rep := w.run(t, start(t, opts))
+		for i, s := range rep.Stages {
+			if s.Verdict == "cut short" {
+				cut++
+				if last := rep.Stages[len(rep.Stages)-1]; i == len(rep.Stages)-1 || last.Verdict == "skipped" {
+					t.Errorf("seed %d: %+v", seed, rep.Stages)
+				}
+			}
+		}
+	}
+	if cut == 0 {
+		t.Error("no stage was cut short: the test shows nothing")
+	}
+}

@@ -123,6 +123,9 @@ func (r *Rollout) laggedWhy() string {
 
 // ratioText states the effect on latency in words and numbers.
 func (r *Rollout) ratioText(s *progress, alpha float64) string {
+	if s.ratio.N() == 0 {
+		return "not a cycle counts"
+	}
 	low, high := s.ratio.Interval(alpha)
 	span := "no interval yet"
 	if !math.IsInf(low, 0) {
@@ -149,19 +152,29 @@ func (r *Rollout) cycleBlocks(share float64) int {
 	return max(2, int(math.Round(1/share)))
 }
 
+// cycleTime is how long a cycle takes: as planned, or as blocks have taken so far
+// if that is longer, since a world may wait for what is under way at their end.
 func (r *Rollout) cycleTime(share float64) time.Duration {
 	block := r.opts.Limits.Washout + time.Duration(r.opts.Preset.BlockIntervals)*r.opts.Preset.Interval
+	if r.closed > 0 {
+		block = max(block, r.spent/time.Duration(r.closed))
+	}
 	return time.Duration(r.cycleBlocks(share)) * block
 }
 
-// left returns how much of the budget is left, and whether there is one.
+// left returns how much of the budget is left for the stage under way, and
+// whether there is one. Half of it is kept for the last stage, which alone can
+// promote.
 func (r *Rollout) left(now time.Duration) (time.Duration, bool) {
-	return r.opts.Limits.Budget - (now - r.start), r.opts.Limits.Budget > 0
+	left := r.opts.Limits.Budget - (now - r.start)
+	if !r.last() {
+		left -= r.opts.Limits.Budget / 2
+	}
+	return left, r.opts.Limits.Budget > 0
 }
 
 // unfit says why the stage under way cannot run, nothing if it can. Arms of one
-// unit tell nothing, and half of the budget is kept for the last stage, which
-// alone can promote.
+// unit tell nothing.
 func (r *Rollout) unfit(now time.Duration) string {
 	s := r.current()
 	switch tuned := tunedPeers(s.Share, r.opts.Peers); {
@@ -174,9 +187,6 @@ func (r *Rollout) unfit(now time.Duration) string {
 		}
 	}
 	left, limited := r.left(now)
-	if !r.last() {
-		left -= r.opts.Limits.Budget / 2
-	}
 	need := time.Duration(s.MinCycles) * r.cycleTime(s.Share)
 	if limited && left < need {
 		return fmt.Sprintf("%d cycles of %v do not fit into the %v that are left for it", s.MinCycles, r.cycleTime(s.Share), max(left, 0))
