@@ -225,13 +225,20 @@ func (t *Table) find(b int, id key.ID) *contact {
 	if b >= len(t.buckets) {
 		return nil
 	}
-	pool := t.buckets[b].pool
-	for i := range pool {
-		if pool[i].id == id {
-			return &pool[i]
-		}
+	if i := indexOf(t.buckets[b].pool, id); i >= 0 {
+		return &t.buckets[b].pool[i]
 	}
 	return nil
+}
+
+// indexOf looks for a peer. The first word alone nearly always tells.
+func indexOf(pool []contact, id key.ID) int {
+	for i := range pool {
+		if pool[i].id[0] == id[0] && pool[i].id == id {
+			return i
+		}
+	}
+	return -1
 }
 
 // add makes room in the bucket's pool and returns the new contact, nil if the
@@ -283,7 +290,7 @@ func worstSpare(spares []contact) int {
 
 func (t *Table) remove(b int, c *contact) {
 	k := &t.buckets[b]
-	i := slices.IndexFunc(k.pool, func(x contact) bool { return x.id == c.id })
+	i := indexOf(k.pool, c.id)
 	if i < k.members {
 		t.leave(&k.pool[i])
 		k.members--

@@ -224,6 +224,7 @@ func TestClosestIsSorted(t *testing.T) {
 func TestConfigureIsReversible(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tab, set, _ := random(t)
+		set.GroupTotal = 0 // with it a bucket's choice depends on the others, and on their order
 		tab.Configure(set)
 		before := tab.Closest(tab.Self(), 256, nil)
 		other := set

@@ -137,12 +137,7 @@ func (t *Table) Member(id key.ID) bool {
 		return false
 	}
 	k := &t.buckets[b]
-	for i := range k.pool[:k.members] {
-		if k.pool[i].id == id {
-			return true
-		}
-	}
-	return false
+	return indexOf(k.pool[:k.members], id) >= 0
 }
 
 // AnswerTime returns the smoothed answer time of a member or spare, without
