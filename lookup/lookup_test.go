@@ -145,11 +145,11 @@ func TestSearchEnds(t *testing.T) {
 			if len(flight) > cfg.Alpha {
 				t.Fatalf("%d in flight, alpha %d", len(flight), cfg.Alpha)
 			}
+			if s.Done() {
+				break // what is still in flight nobody waits for
+			}
 			if len(flight) == 0 {
-				if !s.Done() {
-					t.Fatal("nothing in flight and not done")
-				}
-				break
+				t.Fatal("nothing in flight and not done")
 			}
 			i := rapid.IntRange(0, len(flight)-1).Draw(t, "next")
 			p := flight[i]
