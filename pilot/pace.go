@@ -111,7 +111,7 @@ func (r *run) measure(ctx context.Context) error {
 // the machine is busy with handshakes that no later measurement will meet.
 func (r *run) settle(ctx context.Context) error {
 	r.cfg.Say("letting sessions settle")
-	limit := r.fleet.Now() + r.cfg.For/5
+	limit := r.fleet.Now() + r.cfg.For/8
 	r.load.pace(gentle)
 	for calm := 0; calm < 3 && r.fleet.Now() < limit; {
 		before := r.fleet.traffic()
@@ -120,7 +120,7 @@ func (r *run) settle(ctx context.Context) error {
 		}
 		after := r.fleet.traffic()
 		dials := after.dials - before.dials
-		if calm++; float64(dials) > 0.1*float64(r.cfg.Peers) {
+		if calm++; float64(dials) > 0.15*float64(r.cfg.Peers) {
 			calm = 0
 		}
 		r.cfg.Progress("settling", "dials in the last second", int64(dials), 0)
@@ -140,7 +140,7 @@ func (r *run) findRate(ctx context.Context) error {
 	}
 	const windows = 4
 	r.rate = gentle
-	for _, rate := range []float64{gentle, 30, 40, 60} {
+	for _, rate := range []float64{gentle, 30, 40, 50} {
 		r.cfg.Progress(fmt.Sprintf("trying %.0f operations a second", rate), "", 0, 0)
 		r.load.pace(rate)
 		readings, err := r.block(ctx, r.fleet.Now(), windows, knob.Config{})
@@ -243,7 +243,7 @@ func (r *run) compare(ctx context.Context, candidate knob.Config) error {
 	}
 	defer r.fleet.Configure(last)
 	block := r.washout + blockIntervals*interval + time.Second // for what is still under way at its end
-	rounds := int(min(max(r.left()/(block*time.Duration(len(configs))), 1), 4))
+	rounds := int(min(max((r.left()-r.closingTime())/(block*time.Duration(len(configs))), 1), 4))
 	r.cfg.Say("measuring %d configurations in turn for the final table", len(configs))
 	total := rounds * len(configs)
 	for i := range total {

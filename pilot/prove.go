@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/node/kad"
 	"github.com/shoalnet/shoal/tune"
 )
 
@@ -41,11 +42,17 @@ func (r *run) prove(ctx context.Context, candidate knob.Config) error {
 	return errors.Join(err, log.close())
 }
 
-// proofTime is what the rollout may take: what is left, less the final table.
+// closing is how long a peer takes to close, with all its sessions.
+const closing = 100 * time.Millisecond
+
+// proofTime is what the rollout may take: what is left, less two rounds of the
+// final table and the closing of the network.
 func (r *run) proofTime() time.Duration {
 	table := 2 * 3 * (r.washout + blockIntervals*interval + time.Second)
-	return max(r.left()-table-5*time.Second, 20*time.Second)
+	return max(r.left()-table-r.closingTime(), 20*time.Second)
 }
+
+func (r *run) closingTime() time.Duration { return time.Duration(r.cfg.Peers) * closing }
 
 // proof drives one rollout.
 type proof struct {
@@ -142,13 +149,27 @@ func (p *proof) measure(ctx context.Context, c tune.Measure) error {
 		if err := p.tell(w); err != nil {
 			return err
 		}
-		if w.Arms[0].Attempts+w.Arms[1].Attempts == 0 {
+		if allLocal(x.samples) {
 			if err := p.tell(tune.NoData{Why: "every record that was asked for was held by the caller itself"}); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// allLocal reports whether there were gets and none of them needed the network.
+func allLocal(samples []lookupSample) bool {
+	gets := 0
+	for _, s := range samples {
+		if s.op == kad.OpGet {
+			if !s.local {
+				return false
+			}
+			gets++
+		}
+	}
+	return gets > 0
 }
 
 // alone returns the configuration that the whole network runs in this block, the

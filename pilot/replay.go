@@ -41,7 +41,10 @@ func Replay(log io.Reader, set *knob.Set) (Replayed, error) {
 	for number := 2; lines.Scan(); number++ {
 		var l logLine
 		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
-			break // torn by the end of the process
+			if lines.Scan() {
+				return out, fmt.Errorf("pilot: line %d is not a line of a log: %w", number, err)
+			}
+			break // the last line, torn by the end of the process
 		}
 		if l.Tell != nil {
 			e, err := tune.DecodeEvent(l.Tell)
