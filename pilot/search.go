@@ -77,7 +77,7 @@ func nothingToTune(s Survey) string {
 
 // searchTwin searches for as long as the run can spare.
 func (r *run) searchTwin(ctx context.Context, e Evaluator, pool lab.Pool, base Score, perTrial time.Duration) ([]Score, error) {
-	spare := min(r.cfg.For/5, r.left()/3)
+	spare := min(r.cfg.For/6, r.left()/3)
 	trials := int(min(max(int64(spare)*int64(r.cfg.Workers)/int64(max(perTrial, time.Millisecond)), 32), 400))
 	space, err := SearchSpace(r.cfg.Baseline, r.cfg.Peers)
 	if err != nil {

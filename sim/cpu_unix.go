@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// cpuTime returns the processor time that the process has used, 0 if the system
+// CPUTime returns the processor time that the process has used, 0 if the system
 // does not say.
-func cpuTime() time.Duration {
+func CPUTime() time.Duration {
 	var use syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &use); err != nil {
 		return 0

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// cpuTime returns the processor time that the process has used, 0 if the system
+// CPUTime returns the processor time that the process has used, 0 if the system
 // does not say.
-func cpuTime() time.Duration {
+func CPUTime() time.Duration {
 	self, err := syscall.GetCurrentProcess()
 	if err != nil {
 		return 0

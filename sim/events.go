@@ -107,13 +107,17 @@ type EventsResult struct {
 	TraceHash        string  `json:"trace_hash"`
 	CPUSeconds       float64 `json:"cpu_s"` // of the process while it ran
 	Seed             uint64  `json:"seed"`
+	// Interrupted says that the context ended first: the figures are of the
+	// operations that had ended by then.
+	Interrupted bool `json:"interrupted,omitempty"`
 }
 
 // RunEvents builds a network with a history, runs its workload in virtual time
 // and measures. Progress, if not nil, is told from time to time how much virtual
 // time has passed since the start, of how much at most, and how many operations
 // were begun. One thread; the same configuration gives the same result but for
-// cpu_s. Everything is drawn by peer and number, so that two configurations of
+// cpu_s. If ctx ends while it measures, it returns its error with what had been
+// measured. Everything is drawn by peer and number, so that two configurations of
 // knobs meet the same peers, places, histories, sessions and operations.
 //
 // Assumptions at the start: each peer has met History random peers and its
@@ -126,17 +130,19 @@ func RunEvents(ctx context.Context, cfg EventsConfig, progress func(passed, tota
 	if err := cfg.complete(); err != nil {
 		return EventsResult{}, err
 	}
-	cpu := cpuTime()
+	cpu := CPUTime()
 	r, err := newRun(cfg)
 	if err != nil {
 		return EventsResult{}, err
 	}
-	if err := r.play(ctx, progress); err != nil {
+	err = r.play(ctx, progress)
+	if err != nil && !r.stopped {
 		return EventsResult{}, err
 	}
 	out := r.result()
-	out.CPUSeconds = (cpuTime() - cpu).Seconds()
-	return out, nil
+	out.CPUSeconds = (CPUTime() - cpu).Seconds()
+	out.Interrupted = err != nil
+	return out, err
 }
 
 // complete fills in what follows from the rest and checks what was given.

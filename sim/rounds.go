@@ -69,17 +69,21 @@ type RoundsResult struct {
 	CPUSeconds   float64 `json:"cpu_s"`          // of the process while it ran
 	Digest       string  `json:"digest"`         // of the outcomes of all lookups, 16 hexadecimal digits
 	Seed         uint64  `json:"seed"`
-	Workers      int     `json:"workers"` // threads that were used
+	// Interrupted says that the context ended first: the figures are of the lookups
+	// done by then, which are not the same ones on every run.
+	Interrupted bool `json:"interrupted,omitempty"`
+	Workers     int  `json:"workers"` // threads that were used
 }
 
 // RunRounds builds a network and runs the lookups. Progress, if not nil, is told
 // from time to time how many are done, never from two goroutines at once. An
-// error of a configuration that makes no sense begins with "sim: ".
+// error of a configuration that makes no sense begins with "sim: ". If ctx ends
+// among the lookups, its error comes with what those done by then have shown.
 func RunRounds(ctx context.Context, cfg RoundsConfig, progress func(done, total int)) (RoundsResult, error) {
 	if err := cfg.complete(); err != nil {
 		return RoundsResult{}, err
 	}
-	cpu := cpuTime()
+	cpu := CPUTime()
 	pop := newPopulation(cfg.Peers, cfg.Seed)
 	t, err := newExplicit(ctx, pop, cfg.Bucket, cfg.Admission, cfg.Seed, cfg.Workers)
 	if err != nil {
@@ -87,16 +91,18 @@ func RunRounds(ctx context.Context, cfg RoundsConfig, progress func(done, total 
 	}
 	started := time.Now()
 	sum, err := runLookups(ctx, &cfg, pop, t, progress)
-	if err != nil {
+	done := sum.count()
+	if err != nil && (ctx.Err() == nil || done == 0) {
 		return RoundsResult{}, err
 	}
 	elapsed := time.Since(started)
 	out := sum.result(&cfg)
 	out.EntriesMean = meanEntries(pop, t)
-	out.LookupsPerS = float64(cfg.Lookups) / elapsed.Seconds()
+	out.Interrupted = err != nil
+	out.LookupsPerS = float64(done) / elapsed.Seconds()
 	out.BytesPerNode = float64(8*len(pop.ids)+4*len(pop.index)+4*len(pop.ranks)+t.bytes()) / float64(cfg.Peers)
-	out.CPUSeconds = (cpuTime() - cpu).Seconds()
-	return out, nil
+	out.CPUSeconds = (CPUTime() - cpu).Seconds()
+	return out, err
 }
 
 // complete fills in the defaults and checks what was given.
@@ -177,13 +183,21 @@ func (t *tally) merge(other *tally) {
 	t.digest += other.digest
 }
 
+// count returns the lookups counted.
+func (t *tally) count() (n int64) {
+	for _, of := range t.hops {
+		n += of
+	}
+	return n
+}
+
 func (t *tally) result(cfg *RoundsConfig) RoundsResult {
 	var sum, squares int64
 	for hops, n := range t.hops {
 		sum += int64(hops) * n
 		squares += int64(hops) * int64(hops) * n
 	}
-	n := float64(cfg.Lookups)
+	n := float64(t.count())
 	mean := float64(sum) / n
 	out := RoundsResult{
 		Config: *cfg, Seed: cfg.Seed, Workers: cfg.Workers,

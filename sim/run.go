@@ -295,6 +295,10 @@ func (r *run) play(ctx context.Context, progress func(passed, total time.Duratio
 			r.stop(before)
 		}
 		if steps%look == 0 && ctx.Err() != nil {
+			if started && !r.stopped {
+				r.stop(before)
+			}
+			r.abandon()
 			return fmt.Errorf("sim: stopped: %w", ctx.Err())
 		}
 		if steps%tell == 0 && progress != nil {
@@ -302,6 +306,15 @@ func (r *run) play(ctx context.Context, progress func(passed, total time.Duratio
 		}
 	}
 	return nil
+}
+
+// abandon leaves out what is still under way.
+func (r *run) abandon() {
+	for _, s := range r.slots {
+		for _, i := range s.open {
+			r.samples[i].void = true
+		}
+	}
 }
 
 // stop ends the measuring: what is under way comes to its end, nothing new begins.

@@ -83,12 +83,13 @@ func (a *app) simRounds(cmd *cobra.Command, cfg sim.RoundsConfig) error {
 		}
 	})
 	bar.stop()
-	if err != nil {
+	if err != nil && !r.Interrupted {
 		return simError(err)
 	}
 	if a.json {
 		return a.printJSON(r)
 	}
+	a.partly(r.Interrupted)
 	t := newTextTable("hops", "standard error", "messages", "success", "entries", "lookups/s", "bytes/node", "CPU s")
 	t.add(fmt.Sprintf("%.4f", r.HopsMean), fmt.Sprintf("%.4f", r.HopsSE), significant(r.MessagesPerLookup),
 		fmt.Sprintf("%.4f", r.SuccessRatio), significant(r.EntriesMean), significant(r.LookupsPerS),
@@ -233,10 +234,20 @@ func (a *app) runEvents(ctx context.Context, cfg sim.EventsConfig) (sim.EventsRe
 		shown = now
 	})
 	bar.stop()
-	if err != nil {
+	if err != nil && !r.Interrupted {
 		return r, simError(err)
 	}
+	if !a.json {
+		a.partly(r.Interrupted)
+	}
 	return r, nil
+}
+
+// partly says that a result is of what was done before Ctrl-C.
+func (a *app) partly(interrupted bool) {
+	if interrupted {
+		a.screen.printf("interrupted: the figures are of what was done by then")
+	}
 }
 
 // traceHead is the first line of a trace: all that is needed to run it again.
