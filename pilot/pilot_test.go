@@ -75,7 +75,10 @@ func TestBetterIsPromoted(t *testing.T) {
 		t.Skip("minutes of network time")
 	}
 	dir := ""
-	r := run(t, func(c *pilot.Config) { c.Candidate, dir = with(t, c.Baseline, better), c.Dir })
+	r := run(t, func(c *pilot.Config) {
+		c.For = 6 * time.Minute // it ends as soon as the effect is seen
+		c.Candidate, dir = with(t, c.Baseline, better), c.Dir
+	})
 	if r.Decision != tune.Promoted || r.Effect.High == nil || *r.Effect.High >= 1 {
 		t.Errorf("decision %s (%s), effect %+v", r.Decision, r.Why, r.Effect)
 	}
