@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -94,6 +95,28 @@ type OnlineResult struct {
 	Interrupted bool `json:"interrupted,omitempty"`
 }
 
+// HalfGain returns how many newcomers for each place a rule needed for half of
+// the gain of Ideal, between those measured on a logarithmic scale; false if it
+// did not get there, or with churn, where newcomers go on for ever.
+func (r *OnlineResult) HalfGain(rule string) (offers float64, ok bool) {
+	if r.Config.Churning() {
+		return 0, false
+	}
+	before, share := 1.0, 0.0 // the fill decides nothing
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		if row.Rule != rule {
+			continue
+		}
+		now := float64(row.Offers)
+		if row.Share.Mean >= 50 && now > before {
+			return before * math.Pow(now/before, (50-share)/(row.Share.Mean-share)), true
+		}
+		before, share = now, row.Share.Mean
+	}
+	return 0, false
+}
+
 // RunOnline is the experiment that the balanced-buckets report (ProbeLab, RFM
 // 19.1) proposes and replaces by a static optimum: buckets that choose online
 // among those who happen to come by. It measures which share of the optimum's
@@ -176,6 +199,7 @@ func (c *OnlineConfig) complete() error {
 	if len(c.Offers) == 0 || slices.Min(c.Offers) < 1 || slices.Max(c.Offers) > 1<<16 {
 		return fmt.Errorf("sim: offers %v: want numbers of 1 to %d", c.Offers, 1<<16)
 	}
+	c.Offers = slices.Compact(slices.Sorted(slices.Values(c.Offers)))
 	return c.completeRules()
 }
 

@@ -315,3 +315,17 @@ func TestTorReplay(t *testing.T) {
 		t.Errorf("a median of %d online, want 8000 within 2 %%", got)
 	}
 }
+
+func TestHalfGain(t *testing.T) {
+	r := OnlineResult{Rows: []OnlineRow{
+		{Rule: Level, Offers: 1}, {Rule: Literal, Offers: 1},
+		{Rule: Level, Offers: 2, Share: Estimate{Mean: 25}}, {Rule: Literal, Offers: 2, Share: Estimate{Mean: 40}},
+		{Rule: Level, Offers: 8, Share: Estimate{Mean: 75}}, {Rule: Literal, Offers: 8, Share: Estimate{Mean: 45}},
+	}}
+	if got, ok := r.HalfGain(Level); !ok || math.Abs(got-4) > 1e-9 {
+		t.Errorf("level: %v, %v, want 4", got, ok)
+	}
+	if got, ok := r.HalfGain(Literal); ok {
+		t.Errorf("literal never had half of the gain: %v", got)
+	}
+}

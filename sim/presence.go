@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -117,7 +118,7 @@ func replayed(sessions []Session, steps int, begin int64, seed uint64) *presence
 	for i := range part {
 		part[i].Peer = uint32(rank[part[i].Peer])
 	}
-	slices.SortStableFunc(part, func(a, b Session) int { return int(a.Peer) - int(b.Peer) })
+	slices.SortStableFunc(part, func(a, b Session) int { return cmp.Compare(a.Peer, b.Peer) })
 	p := &presence{pop: newPopulation(len(numbers), seed), first: make([]uint32, len(numbers)+1)}
 	for _, s := range part {
 		p.spans = append(p.spans, [2]int64{s.Start, s.End})

@@ -129,12 +129,21 @@ func writeOnline(w io.Writer, r sim.OnlineResult, repeat string) error {
 	if err := t.write(w); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, `
+	if _, err := fmt.Fprintf(w, `
 means over %d networks with 95 %% intervals; saved: hops against first-seen
-replaced: members of a table that made way for others, %s; eclipsed: see shoal sim online --help
-%.1f CPU s, digest %s
-repeat with: %s
-`, r.Config.Networks, map[bool]string{true: "in an hour", false: "in all"}[r.Config.Churning()], r.CPUSeconds, r.Digest, repeat)
+replaced: members of a table that made way for others, %s
+eclipsed: share of a bucket held after a flood from a quarter of its range
+`, r.Config.Networks, map[bool]string{true: "in an hour", false: "in all"}[r.Config.Churning()]); err != nil {
+		return err
+	}
+	for _, rule := range r.Config.Rules {
+		if offers, ok := r.HalfGain(rule); ok && rule != sim.Ideal {
+			if _, err := fmt.Fprintf(w, "%s has half of the gain after %.1f newcomers for each place\n", rule, offers); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := fmt.Fprintf(w, "%.1f CPU s, digest %s\nrepeat with: %s\n", r.CPUSeconds, r.Digest, repeat)
 	return err
 }
 
