@@ -67,10 +67,10 @@ func (g *grower) grow(peer uint32, b int) {
 	draw := stat.NewStream(g.seed, "sim.newcomers", uint64(peer), uint64(b))
 	g.keep.reset(g.world.pop.ids[peer], b+1, g.size)
 	begin := g.world.joins(peer)
-	for step := begin; step < len(g.world.rosters); step++ {
-		live := g.world.candidates(step, peer, b)
-		if step > begin {
-			at := int64(step) * stepSeconds
+	for number := begin; number < len(g.world.rosters); number++ {
+		live := g.world.candidates(number, peer, b)
+		if number > begin {
+			at := time.Duration(number) * step
 			g.keep.check(func(member uint32) bool { return !g.world.there(member, at) })
 		}
 		switch {
@@ -79,7 +79,7 @@ func (g *grower) grow(peer uint32, b int) {
 				g.offer(peer, rank)
 			}
 			continue
-		case step == begin:
+		case number == begin:
 			for _, rank := range sampleOf(draw, live, g.size, g.near[:0]) {
 				g.offer(peer, rank)
 			}

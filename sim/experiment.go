@@ -1,12 +1,11 @@
 package sim
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"math"
 	"math/bits"
 	"slices"
+	"time"
 
 	gonum "gonum.org/v1/gonum/stat"
 	"gonum.org/v1/gonum/stat/distuv"
@@ -41,27 +40,12 @@ func (c *OnlineConfig) variants() (all []variant) {
 	return all
 }
 
-// world makes a network. Networks of a trace are parts of it that begin at even
-// distances.
-func (c *OnlineConfig) world(network int, seed uint64) (w *presence, err error) {
-	steps := c.Hours * 3600 / stepSeconds
-	switch {
-	case c.Sessions != nil:
-		last := slices.MaxFunc(c.Sessions, func(a, b Session) int { return cmp.Compare(a.End, b.End) }).End
-		room := last - int64(c.Hours)*3600
-		if room <= 0 {
-			return nil, fmt.Errorf("sim: a trace of %d hours: want more than the %d that buckets live", last/3600, c.Hours)
-		}
-		w = replayed(c.Sessions, steps, room*int64(network+1)/int64(c.Networks+1), seed)
-	case c.Churning():
-		w = renewed(c.Peers, steps, c.Churn, seed)
-	default:
-		w = atRest(c.Peers, seed)
+// world makes a network.
+func (c *OnlineConfig) world(seed uint64) *presence {
+	if c.Churning() {
+		return renewed(c.Peers, int(time.Duration(c.Hours)*time.Hour/step), c.Churn, seed)
 	}
-	if len(w.online) <= replicationOnline {
-		return nil, fmt.Errorf("sim: %d peers are online: want more than %d", len(w.online), replicationOnline)
-	}
-	return w, nil
+	return atRest(c.Peers, seed)
 }
 
 // finding is what one variant did in one network.
@@ -84,10 +68,8 @@ type experiment struct {
 // network measures all variants in one network.
 func (e *experiment) network(ctx context.Context, number int) error {
 	seed := stat.Hash(e.cfg.Seed, uint64(number))
-	world, err := e.cfg.world(number, seed)
-	if err != nil {
-		return err
-	}
+	world := e.cfg.world(seed)
+	var err error
 	exposed := map[string]float64{}
 	for _, rule := range e.cfg.Rules {
 		if exposed[rule], err = exposure(rule, e.cfg.Bucket, seed); err != nil {
@@ -166,7 +148,7 @@ func (e *experiment) grower(world *presence, v variant, live *population, seed u
 	}
 	g.offers = (v.offers - 1) * g.size // the fill is the first of each place
 	if e.cfg.Churning() {
-		g.offers = max(v.offers*g.size*stepSeconds/3600, 1)
+		g.offers = max(v.offers*g.size*int(step)/int(time.Hour), 1)
 	}
 	if v.rule == Ideal {
 		g.ideal = &explicit{pop: live, size: g.size}
@@ -179,7 +161,7 @@ func (e *experiment) grower(world *presence, v variant, live *population, seed u
 
 // livePopulation is the population of those who are there at the last step.
 func livePopulation(w *presence) *population {
-	if w.spans == nil {
+	if w.stays == nil {
 		return w.pop
 	}
 	roster := w.rosters[len(w.rosters)-1]
@@ -332,7 +314,7 @@ func (e *experiment) upkeep(world *presence, g *grower, t tables, seed uint64) (
 	entries, gone, hours := 0, 0, 0.0
 	for range peers {
 		peer := world.online[draw.IntN(len(world.online))]
-		hours += float64((len(world.rosters)-world.joins(peer))*stepSeconds) / 3600
+		hours += float64(len(world.rosters)-world.joins(peer)) * step.Hours()
 		for b := range 64 {
 			if lo, hi := world.pop.subtree(world.pop.ids[peer], b); hi-lo <= 1 {
 				break

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/shoalnet/shoal/table"
 )
@@ -32,7 +33,7 @@ func OnlineRules() []string {
 // OnlineConfig describes a run of RunOnline. Of the fields with a default, 0 or
 // empty means it.
 type OnlineConfig struct {
-	Peers  int `json:"peers"`  // in a network, at any time; with Sessions these say how many
+	Peers  int `json:"peers"`  // in a network, at any time
 	Bucket int `json:"bucket"` // entries of a bucket; default 20
 	// Offers are the newcomers that a bucket meets for each of its places, each
 	// number a variant: since it was empty in a world at rest, and in an hour in one
@@ -41,10 +42,8 @@ type OnlineConfig struct {
 	Rules    []string `json:"rules"`    // default all; FirstSeen and Ideal are always run
 	Arrivals string   `json:"arrivals"` // RandomArrivals or LookupArrivals; default RandomArrivals
 
-	Churn    Churn     `json:"churn"`                    // the zero value: a world at rest
-	Sessions []Session `json:"-"`                        // a trace to replay in the place of Churn
-	Trace    int       `json:"trace_sessions,omitempty"` // how many Sessions has; set by RunOnline
-	Hours    int       `json:"hours"`                    // that buckets live before the lookups begin, with churn; default 12
+	Churn Churn `json:"churn"` // the zero value: a world at rest
+	Hours int   `json:"hours"` // that buckets live before the lookups begin, with churn; default 12
 
 	Networks int    `json:"networks"` // independent ones; default 5
 	Lookups  int    `json:"lookups"`  // in each network; default 20,000
@@ -96,21 +95,21 @@ type OnlineResult struct {
 }
 
 // HalfGain returns how many newcomers for each place a rule needed for half of
-// the gain of Ideal, between those measured on a logarithmic scale; false if it
-// did not get there, or with churn, where newcomers go on for ever.
+// the gain of Ideal, on a logarithmic scale between two numbers of the run, or the
+// fill and the first of them. It is false where these are more than a factor of
+// three apart, where the rule did not get there, and with churn, where newcomers
+// go on for ever.
 func (r *OnlineResult) HalfGain(rule string) (offers float64, ok bool) {
-	if r.Config.Churning() {
-		return 0, false
-	}
 	before, share := 1.0, 0.0 // the fill decides nothing
 	for i := range r.Rows {
 		row := &r.Rows[i]
-		if row.Rule != rule {
-			continue
-		}
 		now := float64(row.Offers)
-		if row.Share.Mean >= 50 && now > before {
-			return before * math.Pow(now/before, (50-share)/(row.Share.Mean-share)), true
+		switch {
+		case row.Rule != rule:
+			continue
+		case row.Share.Mean >= 50 && now > before:
+			half := before * math.Pow(now/before, (50-share)/(row.Share.Mean-share))
+			return half, now <= 3*before && !r.Config.Churning()
 		}
 		before, share = now, row.Share.Mean
 	}
@@ -173,9 +172,6 @@ func (c *OnlineConfig) complete() error {
 		if *field.value == 0 {
 			*field.value = field.otherwise
 		}
-		if field.value == &c.Peers && c.Sessions != nil {
-			continue
-		}
 		if *field.value < field.least || *field.value > field.top {
 			return fmt.Errorf("sim: %s %d: want %d to %d", field.name, *field.value, field.least, field.top)
 		}
@@ -186,13 +182,15 @@ func (c *OnlineConfig) complete() error {
 	if c.Arrivals != RandomArrivals && c.Arrivals != LookupArrivals {
 		return fmt.Errorf("sim: arrivals %q: want %s or %s", c.Arrivals, RandomArrivals, LookupArrivals)
 	}
-	if c.Sessions == nil && c.Peers <= replicationOnline {
+	if c.Peers <= replicationOnline {
 		return fmt.Errorf("sim: %d peers: want more than the %d closest that a lookup finds", c.Peers, replicationOnline)
 	}
-	if ch := c.Churn; ch != (Churn{}) && !(ch.Shape >= 0.1 && ch.Shape <= 10 && ch.Scale.Seconds() >= 60) {
+	if ch := c.Churn; c.Churning() && ch.Sessions == nil && !(ch.Shape >= 0.1 && ch.Shape <= 10 && ch.Scale >= time.Minute) {
 		return fmt.Errorf("sim: churn Weibull(%v, %v): want a shape of 0.1 to 10 and a scale of a minute or more", ch.Shape, ch.Scale)
 	}
-	c.Trace = len(c.Sessions)
+	if c.Churn.Away != 0 {
+		return fmt.Errorf("sim: a mean absence of %v: want 0, whoever leaves is replaced at once", c.Churn.Away)
+	}
 	if c.Offers == nil {
 		c.Offers = []int{1, 3, 10, 30}
 	}
@@ -221,7 +219,7 @@ func (c *OnlineConfig) completeRules() error {
 }
 
 // Churning reports whether peers come and go.
-func (c *OnlineConfig) Churning() bool { return c.Sessions != nil || c.Churn != (Churn{}) }
+func (c *OnlineConfig) Churning() bool { return !c.Churn.none() }
 
 // Of lookups in RunOnline, as in the report.
 const (

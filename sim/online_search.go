@@ -73,7 +73,7 @@ func (d *roundSearch) there(rank uint32) bool { return d.world.there(rank, d.wor
 
 // reply is the bucket of the key; if it is empty all deeper ones, and if these
 // are, the next farther one, as in RunRounds.
-func (d *roundSearch) reply(peer uint32, target uint64) []lookup.Candidate {
+func (d *roundSearch) reply(peer uint32, target uint64) []key.ID {
 	ids := d.world.pop.ids
 	known := d.buf[:0]
 	take := func(b int) { known = append(known, d.tables.members(peer, b, nil)...) }
@@ -92,9 +92,9 @@ func (d *roundSearch) reply(peer uint32, target uint64) []lookup.Candidate {
 	}
 	d.buf = known
 	slices.SortFunc(known, func(x, y uint32) int { return cmp.Compare(ids[x]^target, ids[y]^target) })
-	out := make([]lookup.Candidate, 0, d.cfg.Replication)
+	out := make([]key.ID, 0, d.cfg.Replication)
 	for _, rank := range known[:min(len(known), d.cfg.Replication)] {
-		out = append(out, lookup.Candidate{Peer: key.ID{ids[rank]}})
+		out = append(out, key.ID{ids[rank]})
 	}
 	return out
 }

@@ -1,20 +1,15 @@
 package sim
 
 import (
-	"compress/gzip"
 	"context"
 	"errors"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
-
-	"github.com/shoalnet/shoal/stat"
 )
 
 func online(t *testing.T, cfg OnlineConfig) OnlineResult {
@@ -45,13 +40,10 @@ func worlds() map[string]OnlineConfig {
 	rest.Peers, churn.Peers = 300, 200
 	churn.Churn = Churn{Shape: 0.61, Scale: 2 * time.Hour}
 	churn.Arrivals = LookupArrivals
-	for peer := range uint32(150) {
-		draw := stat.NewStream(1, "test.trace", uint64(peer))
-		for at := int64(draw.IntN(3000)); at < 12*3600; {
-			end := min(at+1+int64(draw.Weibull(0.6, 20_000)), 12*3600)
-			trace.Sessions = append(trace.Sessions, Session{Peer: peer, Start: at, End: end})
-			at = end + int64(draw.IntN(1000))
-		}
+	trace.Peers = 200
+	var err error
+	if trace.Churn.Sessions, err = ReadSessions(strings.NewReader(fiveSessions)); err != nil {
+		panic(err)
 	}
 	return map[string]OnlineConfig{"rest": rest, "churn": churn, "trace": trace}
 }
@@ -133,10 +125,7 @@ func TestGrownBuckets(t *testing.T) {
 		if err := cfg.complete(); err != nil {
 			t.Fatal(err)
 		}
-		world, err := cfg.world(0, 7)
-		if err != nil {
-			t.Fatal(err)
-		}
+		world := cfg.world(7)
 		e := experiment{cfg: &cfg}
 		for _, rule := range OnlineRules() {
 			g, err := e.grower(world, variant{rule, 3}, livePopulation(world), 7)
@@ -187,9 +176,9 @@ func TestClosestOf(t *testing.T) {
 func TestRenewedWorld(t *testing.T) {
 	churn := Churn{Shape: 0.61, Scale: time.Duration(3.66 * float64(time.Hour))}
 	w := renewed(3000, 12, churn, 1)
-	for step, roster := range w.rosters {
+	for number, roster := range w.rosters {
 		if len(roster) != 3000 || !slices.IsSorted(roster) {
-			t.Fatalf("step %d: %d peers", step, len(roster))
+			t.Fatalf("step %d: %d peers", number, len(roster))
 		}
 	}
 	// In the steady state a peer leaves once in a mean session: 5.39 h.
@@ -204,55 +193,16 @@ func TestRenewedWorld(t *testing.T) {
 	}
 }
 
-// Peers of a trace come back under the identifier that they had.
-func TestReplayedWorld(t *testing.T) {
-	var sessions []Session
-	for peer := range uint32(50) {
-		sessions = append(sessions, Session{Peer: peer, Start: 0, End: 700}, Session{Peer: peer, Start: 1500, End: 9000})
-	}
-	sessions = append(sessions, Session{Peer: 99, Start: 9000, End: 9100}) // after the part that is played
-	w := replayed(sessions, 4, 100, 1)
-	var sizes []int
-	for _, roster := range w.rosters {
-		sizes = append(sizes, len(roster))
-	}
-	if want := []int{50, 0, 0, 50}; len(w.pop.ids) != 50 || !slices.Equal(sizes, want) || w.joins(7) != 3 {
-		t.Errorf("%d identifiers, rosters of %v, a table from step %d", len(w.pop.ids), sizes, w.joins(7))
-	}
-}
-
-func TestReadSessions(t *testing.T) {
-	got, err := ReadSessions(strings.NewReader("end_s,peer,start_s,more\n20,7,10,x\n30,8,0,y\n"))
-	if want := []Session{{7, 10, 20}, {8, 0, 30}}; err != nil || !slices.Equal(got, want) {
-		t.Errorf("%v, %v", got, err)
-	}
-	for text, want := range map[string]string{
-		"":                               "no header",
-		"peer,start_s\n":                 "line 1: no column end_s",
-		"peer,start_s,end_s\n":           "no session",
-		"peer,start_s,end_s\n1,2\n":      "wrong number of fields",
-		"peer,start_s,end_s\n1,2,x\n":    "line 2: [1 2 x]: want a peer",
-		"peer,start_s,end_s\n1,2,2\n":    "a later end",
-		"peer,start_s,end_s\n-1,0,2\n":   "want a peer",
-		"peer,start_s,end_s\n1,-10,20\n": "a start of 0 or more",
-	} {
-		if _, err := ReadSessions(strings.NewReader(text)); err == nil || !strings.HasPrefix(err.Error(), "sim: sessions: ") || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v, want %q", text, err, want)
-		}
-	}
-}
-
 func TestOnlineConfig(t *testing.T) {
 	for want, cfg := range map[string]OnlineConfig{
-		"peers 1: want":                      {Peers: 1},
-		"20 peers: want more than the 20":    {Peers: 20},
-		"offers [0]":                         {Peers: 100, Offers: []int{0}},
-		"offers []":                          {Peers: 100, Offers: []int{}},
-		`rule "best": want some of first`:    {Peers: 100, Rules: []string{"best"}},
-		`arrivals "late"`:                    {Peers: 100, Arrivals: "late"},
-		"churn Weibull(0, 1h0m0s)":           {Peers: 100, Churn: Churn{Scale: time.Hour}},
-		"a trace of 0 hours: want more":      {Sessions: []Session{{1, 0, 100}}},
-		"2 peers are online: want more than": {Hours: 1, Sessions: []Session{{1, 0, 1e6}, {2, 0, 1e6}}},
+		"peers 1: want":                   {Peers: 1},
+		"20 peers: want more than the 20": {Peers: 20},
+		"offers [0]":                      {Peers: 100, Offers: []int{0}},
+		"offers []":                       {Peers: 100, Offers: []int{}},
+		`rule "best": want some of first`: {Peers: 100, Rules: []string{"best"}},
+		`arrivals "late"`:                 {Peers: 100, Arrivals: "late"},
+		"churn Weibull(0.01, 1h0m0s)":     {Peers: 100, Churn: Churn{Shape: 0.01, Scale: time.Hour}},
+		"a mean absence of 1s: want 0":    {Peers: 100, Churn: Churn{Shape: 1, Scale: time.Hour, Away: time.Second}},
 	} {
 		if _, err := RunOnline(t.Context(), cfg, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
@@ -290,42 +240,23 @@ func TestEstimate(t *testing.T) {
 	}
 }
 
-// The replay of a real trace has as many peers online as its own record says: a
-// median of 8,000.
-func TestTorReplay(t *testing.T) {
-	file, err := os.Open(filepath.Join("..", "..", "shared", "data", "churn-tor", "tor2023-sessions.csv.gz"))
-	if err != nil {
-		t.Skip("the data set churn-tor is not on this machine (looked beside the module, in shared/data)")
-	}
-	t.Cleanup(func() { _ = file.Close() })
-	unzipped, err := gzip.NewReader(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sessions, err := ReadSessions(unzipped)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var online []int
-	for day := int64(1); day < 44; day++ {
-		online = append(online, len(replayed(sessions, 1, day*86400, 1).online))
-	}
-	slices.Sort(online)
-	if got := online[len(online)/2]; math.Abs(float64(got)-8000) > 160 {
-		t.Errorf("a median of %d online, want 8000 within 2 %%", got)
-	}
-}
-
 func TestHalfGain(t *testing.T) {
 	r := OnlineResult{Rows: []OnlineRow{
-		{Rule: Level, Offers: 1}, {Rule: Literal, Offers: 1},
-		{Rule: Level, Offers: 2, Share: Estimate{Mean: 25}}, {Rule: Literal, Offers: 2, Share: Estimate{Mean: 40}},
-		{Rule: Level, Offers: 8, Share: Estimate{Mean: 75}}, {Rule: Literal, Offers: 8, Share: Estimate{Mean: 45}},
+		{Rule: Level, Offers: 1},
+		{Rule: Literal, Offers: 1},
+		{Rule: Level, Offers: 4, Share: Estimate{Mean: 25}},
+		{Rule: Literal, Offers: 4, Share: Estimate{Mean: 40}},
+		{Rule: Level, Offers: 9, Share: Estimate{Mean: 75}},
+		{Rule: Literal, Offers: 9, Share: Estimate{Mean: 45}},
 	}}
-	if got, ok := r.HalfGain(Level); !ok || math.Abs(got-4) > 1e-9 {
-		t.Errorf("level: %v, %v, want 4", got, ok)
+	if got, ok := r.HalfGain(Level); !ok || math.Abs(got-6) > 1e-9 {
+		t.Errorf("level: %v, %v, want 6", got, ok)
 	}
 	if got, ok := r.HalfGain(Literal); ok {
 		t.Errorf("literal never had half of the gain: %v", got)
+	}
+	r.Rows = r.Rows[4:]
+	if got, ok := r.HalfGain(Level); ok {
+		t.Errorf("between 1 and 9 is anywhere: %v", got)
 	}
 }

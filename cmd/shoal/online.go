@@ -1,13 +1,9 @@
 package main
 
 import (
-	"compress/gzip"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -29,7 +25,7 @@ has the method and the results.`,
 		Example: `  shoal sim online --bucket 20 --offers 1,3,10,30,100 --plot gain.svg --seed 1
   shoal sim online --peers 1000000 --rules literal,level --offers 10 --seed 1
   shoal sim online --peers 8000 --churn 0.61,3.66h --offers 3 --seed 1
-  shoal sim online --churn SESSIONS.csv.gz --offers 3 --seed 1`,
+  shoal sim online --peers 8000 --churn SESSIONS.csv.gz --offers 3 --seed 1`,
 		Args: wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			cfg.Seed = seedOr(cfg.Seed, cmd.Flags().Changed("seed"))
@@ -41,19 +37,19 @@ has the method and the results.`,
 					return usagef("--plot: %w", err)
 				}
 			}
-			if err := readOnlineChurn(&cfg, churn, cmd.Flags().Changed("peers")); err != nil {
+			if cfg.Churn, err = parseChurn(churn); err != nil {
 				return err
 			}
 			return a.simOnline(cmd, cfg, plot)
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&cfg.Peers, "peers", 25000, "peers of a network; a trace has its own number")
+	f.IntVar(&cfg.Peers, "peers", 25000, "peers of a network at any time")
 	f.IntVar(&cfg.Bucket, "bucket", 20, "entries of a bucket")
 	f.IntSliceVar(&cfg.Offers, "offers", []int{1, 3, 10, 30}, "newcomers that a bucket meets for each of its places: in all, with churn in an hour")
 	f.StringSliceVar(&cfg.Rules, "rules", sim.OnlineRules(), "admissions; first-seen and ideal are always among them")
 	f.StringVar(&cfg.Arrivals, "arrivals", sim.RandomArrivals, "who the newcomers are: random candidates, or the closest peers that the owner's own lookups find")
-	f.StringVar(&churn, "churn", "none", "how long peers stay: `shape,scale` of a Weibull distribution, a file of sessions (.csv or .csv.gz), or none")
+	f.StringVar(&churn, "churn", "none", "how long peers stay: `shape,scale` of a Weibull distribution, a file of sessions, or none")
 	f.IntVar(&cfg.Hours, "hours", 12, "that buckets live before the lookups begin, with churn")
 	f.IntVar(&cfg.Networks, "networks", 5, "independent networks; intervals are over them")
 	f.IntVar(&cfg.Lookups, "lookups", 20000, "lookups in each network")
@@ -61,33 +57,6 @@ has the method and the results.`,
 	f.Uint64Var(&cfg.Seed, "seed", 0, "of networks, newcomers, sessions and lookups (default: from the clock)")
 	f.StringVar(&plot, "plot", "", "`file` (.svg or .png) to draw the share of the gain in, over the offers")
 	return cmd
-}
-
-// readOnlineChurn reads --churn: none, a Weibull distribution or a trace.
-func readOnlineChurn(cfg *sim.OnlineConfig, text string, peersGiven bool) (err error) {
-	if !strings.HasSuffix(text, ".csv") && !strings.HasSuffix(text, ".csv.gz") {
-		cfg.Churn, err = parseChurn(text)
-		return err
-	}
-	if peersGiven {
-		return usagef("--peers with --churn %s: drop it, the sessions say how many there are", text)
-	}
-	file, err := os.Open(text)
-	if err != nil {
-		return usagef("--churn: %w", err)
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	var in io.Reader = file
-	if strings.HasSuffix(text, ".gz") {
-		if in, err = gzip.NewReader(file); err != nil {
-			return usagef("--churn %s: %w", text, err)
-		}
-	}
-	cfg.Peers = 0
-	if cfg.Sessions, err = sim.ReadSessions(in); err != nil {
-		return usagef("--churn %s: %w", text, err)
-	}
-	return nil
 }
 
 func (a *app) simOnline(cmd *cobra.Command, cfg sim.OnlineConfig, plot string) error {

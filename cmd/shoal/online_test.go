@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"compress/gzip"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,29 +35,6 @@ func TestSimOnline(t *testing.T) {
 	}
 }
 
-// A trace is read from a file, packed or not, and says how many peers there are.
-func TestOnlineTrace(t *testing.T) {
-	var trace strings.Builder
-	trace.WriteString("peer,start_s,end_s\n")
-	for peer := range 60 {
-		fmt.Fprintf(&trace, "%d,0,90000\n", peer)
-	}
-	text := trace.String()
-	var packed bytes.Buffer
-	zip := gzip.NewWriter(&packed)
-	if _, err := zip.Write([]byte(text)); err != nil {
-		t.Fatal(err)
-	}
-	if err := zip.Close(); err != nil {
-		t.Fatal(err)
-	}
-	line := strings.Fields("sim online --rules level --bucket 4 --offers 1 --lookups 50 --networks 1 --hours 1 --seed 5 --churn")
-	plain := jsonOf(t, append(line, file(t, "trace.csv", text))...)
-	if again := jsonOf(t, append(line, file(t, "trace.csv.gz", packed.String()))...); again["digest"] != plain["digest"] {
-		t.Error("a packed trace gives another result")
-	}
-}
-
 func TestOnlinePlot(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "gain.svg")
 	jsonOf(t, append(smallOnline, "--plot", path)...)
@@ -74,8 +49,6 @@ func TestOnlinePlot(t *testing.T) {
 }
 
 func TestBadOnline(t *testing.T) {
-	trace := file(t, "bad.csv", "peer,start_s,end_s\n1,5,5\n")
-	notPacked := file(t, "bad.csv.gz", "peer")
 	for _, test := range []struct{ line, want string }{
 		{"--peers 0", "--peers 0: want 1 or more"},
 		{"--peers 10", "sim: 10 peers: want more than the 20 closest"},
@@ -83,11 +56,8 @@ func TestBadOnline(t *testing.T) {
 		{"--offers many", `--offers "many": `},
 		{"--rules best", `sim: rule "best": want some of first-seen, literal`},
 		{"--arrivals late", `sim: arrivals "late": want random or lookups`},
-		{"--churn weekly", `--churn "weekly": want shape,scale such as`},
-		{"--churn nowhere.csv", "--churn: open nowhere.csv"},
-		{"--churn " + trace, "--churn " + trace + ": sim: sessions: line 2: "},
-		{"--churn " + notPacked, "--churn " + notPacked + ": "},
-		{"--churn " + trace + " --peers 100", "--peers with --churn " + trace},
+		{"--churn -1,2h", `--churn "-1,2h": want shape,scale such as`},
+		{"--churn nowhere.csv", `--churn "nowhere.csv": no such file: want shape,scale`},
 		{"--plot gain.gif", "--plot: chart: gain.gif: want a name that ends in .svg or .png"},
 		{"--networks 0", "--networks 0: want 1 or more"},
 		{"--peers 300 --networks 1 --lookups 50 --offers 1 --rules level --seed 1 --plot nowhere/at/all.svg", "--plot: chart: open nowhere/at/all.svg"},
