@@ -50,6 +50,23 @@ type stay struct {
 	peer     int32
 }
 
+// Stay is the time that one peer spends in a slot of a network.
+type Stay struct{ From, To time.Duration }
+
+// Stays draws who is in a slot from a start to a horizon: somebody who is there
+// in the steady state, and then one newcomer after the other. Nobody arrives
+// after the horizon; the last stay may end after it. It depends on its arguments
+// alone.
+func (c *Churn) Stays(seed, slot uint64, start, horizon time.Duration) []Stay {
+	t := timeline{churn: c, seed: seed, start: start, begins: start, horizon: horizon}
+	drawn := t.stays(slot, clock{cycle: &Cycle{}})
+	list := make([]Stay, len(drawn))
+	for i, s := range drawn {
+		list[i] = Stay{s.from, s.to}
+	}
+	return list
+}
+
 // forever is later than any run ends.
 const forever = time.Duration(math.MaxInt64)
 

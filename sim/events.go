@@ -243,7 +243,7 @@ func (r *run) result() EventsResult {
 	out.SuccessRatio = ratio(found, done)
 	out.MessagesPerLookup, out.HopsMean = ratio(messages, lookups), ratio(hops, lookups)
 	out.Stability = spreadOfMeans(gets, 10)
-	out.Latency, out.Closest = quantiles(gets), quantiles(closest)
+	out.Latency, out.Closest = QuantilesOf(gets), QuantilesOf(closest)
 	return out
 }
 
@@ -255,9 +255,9 @@ func ratio(a, b int) float64 {
 	return float64(a) / float64(b)
 }
 
-// quantiles sorts the values. The q-quantile is the smallest that at least a
-// share q does not exceed.
-func quantiles(v []float64) Quantiles {
+// QuantilesOf sums up durations in milliseconds, which it sorts. The q-quantile is
+// the smallest value that at least a share q does not exceed.
+func QuantilesOf(v []float64) Quantiles {
 	if len(v) == 0 {
 		return Quantiles{}
 	}

@@ -246,7 +246,7 @@ func TestQuantiles(t *testing.T) {
 	for i := range v {
 		v[i] = float64(100 - i)
 	}
-	if got, want := quantiles(v), (Quantiles{P50: 50, P90: 90, P95: 95, P99: 99, Mean: 50.5}); got != want {
+	if got, want := QuantilesOf(v), (Quantiles{P50: 50, P90: 90, P95: 95, P99: 99, Mean: 50.5}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	if got := spreadOfMeans([]float64{1, 3, 2, 4}, 2); math.Abs(got-math.Sqrt(0.5)) > 1e-12 {

@@ -16,7 +16,11 @@ func (s *shard) send(p *member, r node.Send) {
 		s.plan(p, s.now+dialTimeout, event{kind: fails, peer: p.number, ref: uint64(r.Ref), reason: node.Unreachable, other: -1})
 		return
 	}
-	open, warm := p.sessions.use(to)
+	var open session
+	warm := s.world.cfg.Datagrams
+	if !warm {
+		open, warm = p.sessions.use(to)
+	}
 	if !warm {
 		open.ready = s.now + s.rtt(p, to)
 		s.connect(p, to, open.ready)
@@ -44,7 +48,9 @@ func (s *shard) received(p *member, request event) (number uint64) {
 		from: request.other, protocol: request.protocol, priority: request.priority,
 		ref: request.ref, dial: request.dial,
 	}
-	if _, open := p.sessions.use(request.other); !open {
+	if s.world.cfg.Datagrams {
+		p.node.Tell(s.now, node.Met{Peer: s.world.peers[request.other].id, Server: true})
+	} else if _, open := p.sessions.use(request.other); !open {
 		s.connect(p, request.other, s.now)
 		if request.dial == 0 {
 			in.late = s.rtt(p, request.other)
@@ -91,7 +97,7 @@ func (s *shard) answer(p *member, in inbound, ev event) {
 // on an old session the sender tries for a while, and then takes it for dead.
 func (s *shard) inVain(p *member, ev event) {
 	switch {
-	case ev.kind != receives:
+	case ev.kind != receives || s.world.cfg.Datagrams:
 	case ev.dial > 0:
 		at := max(ev.since+dialTimeout, s.now+s.rtt(p, ev.other)/2)
 		s.plan(p, at, event{kind: fails, peer: ev.other, ref: ev.ref, reason: node.Unreachable, other: p.number})

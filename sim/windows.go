@@ -41,7 +41,7 @@ func (r *run) windows(samples []sample) []Window {
 				w.Peers++
 			}
 		}
-		w.P50, w.Success = quantiles(gets).P50, ratio(found, w.Operations)
+		w.P50, w.Success = QuantilesOf(gets).P50, ratio(found, w.Operations)
 		out = append(out, w)
 	}
 	return out

@@ -30,7 +30,11 @@ type WorldConfig struct {
 	// Sessions bounds the sessions of a peer. One to a peer outside the routing
 	// table makes room first, the one used longest ago. The first contact of a pair
 	// takes one RTT more; then it is warm both ways.
-	Sessions  int
+	Sessions int
+	// Datagrams means that messages need no session: none takes a round trip to
+	// open, and who is gone is silent at once. Sessions is not used then. Whoever
+	// receives a request learns that its sender serves, as in the Kademlia paper.
+	Datagrams bool
 	Protocols []Protocol
 	Validator Validator // nil: Numbered
 	Seed      uint64    // of jitter and loss
@@ -99,7 +103,7 @@ func NewWorld(cfg WorldConfig) (*World, error) {
 		return nil, fmt.Errorf("sim: loss %v: want 0 to below 1", cfg.Loss)
 	case !(cfg.Jitter >= 0 && cfg.Jitter <= 10):
 		return nil, fmt.Errorf("sim: jitter %v: want 0 to 10", cfg.Jitter)
-	case cfg.Sessions < 1:
+	case cfg.Sessions < 1 && !cfg.Datagrams:
 		return nil, fmt.Errorf("sim: %d sessions of a peer: want at least 1", cfg.Sessions)
 	}
 	if cfg.Validator == nil {
@@ -178,6 +182,16 @@ func (w *World) Events() (n uint64) {
 		n += s.events
 	}
 	return n
+}
+
+// Traffic returns the bytes that were sent so far: for operations that somebody
+// waits for, and in the background.
+func (w *World) Traffic() (foreground, background int64) {
+	for _, s := range w.shards {
+		foreground += s.foreground
+		background += s.background
+	}
+	return foreground, background
 }
 
 // Digest returns 16 hexadecimal digits that depend on every event so far: its

@@ -5,6 +5,7 @@ import (
 
 	"github.com/shoalnet/shoal/key"
 	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/wire"
 )
 
 // Type is a message type of /ipfs/kad/1.0.0, with the numbers of its wire.
@@ -84,6 +85,8 @@ type Call struct {
 	// Knobs overrides the request knobs (component lookup) for this call alone;
 	// the zero Config does not. It is how an experiment splits lookups.
 	Knobs knob.Config
+	// Priority is that of its messages.
+	Priority wire.Priority
 	// Keep repeats OpProvide every kad.reprovide until the call is cancelled.
 	Keep bool
 }

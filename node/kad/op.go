@@ -202,7 +202,7 @@ func (o *op) priority() wire.Priority {
 	if o.call == 0 {
 		return wire.Background
 	}
-	return wire.Foreground
+	return o.body.Priority
 }
 
 // settled takes the outcome of one of the operation's requests.
