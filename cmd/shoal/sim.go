@@ -24,9 +24,10 @@ func newSimCommand(a *app) *cobra.Command {
 		Short: "Simulate lookups: hops in rounds, or milliseconds in virtual time",
 		Example: `  shoal sim rounds --peers 25000 --lookups 200000 --admission balanced
   shoal sim events --peers 1000 --latency DIR --stale 0.1
-  shoal sim online --bucket 20 --offers 1,3,10,30`,
+  shoal sim online --bucket 20 --offers 1,3,10,30
+  shoal sim frontier --quick`,
 	}
-	cmd.AddCommand(newSimRoundsCommand(a), newSimEventsCommand(a), newSimOnlineCommand(a))
+	cmd.AddCommand(newSimRoundsCommand(a), newSimEventsCommand(a), newSimOnlineCommand(a), newSimFrontierCommand(a))
 	return cmd
 }
 

@@ -214,13 +214,13 @@ func (a *accordion) join(through key.ID) {
 	a.seek(a.peer.Self, []key.ID{through}, wire.Background, func(s *search) {
 		nearest := s.nearest()
 		if nearest == nil {
-			a.after(firstTimeout, func() { a.join(through) })
+			a.enterAgain()
 			return
 		}
 		a.ask(nearest.id, wire.Background, neighbours{}, func(answer any, ok bool) {
 			n, is := answer.(neighbourhood)
 			if !ok || !is {
-				a.join(through)
+				a.enterAgain()
 				return
 			}
 			a.adopt(n.after...)

@@ -13,6 +13,7 @@ import (
 // design is what makes a rival itself. All are called with base.now set.
 type design interface {
 	know(Know)
+	// join is called again where it did not help.
 	join(through key.ID)
 	find(target key.ID, done func(*search))
 	// received returns the answer to a request; that to a one-way message is
@@ -25,17 +26,18 @@ type design interface {
 // base is what all rivals have in common: requests with time-outs, work that is
 // due at some time, and a queue of what to hand to the world.
 type base struct {
-	peer   *node.Peer
-	design design
-	now    time.Duration
-	born   time.Duration // when it came to be there; may be negative
-	dice   *stat.Stream
-	out    []node.Request
-	timers []timer
-	tags   uint64
-	waits  map[uint64]wait // looked up, never ranged over
-	rtts   map[key.ID]time.Duration
-	usual  table.Smoothed // the first round-trip times to peers
+	peer    *node.Peer
+	design  design
+	now     time.Duration
+	born    time.Duration // when it came to be there; may be negative
+	dice    *stat.Stream
+	out     []node.Request
+	timers  []timer
+	tags    uint64
+	waits   map[uint64]wait // looked up, never ranged over
+	rtts    map[key.ID]time.Duration
+	usual   table.Smoothed // the first round-trip times to peers
+	entries []key.ID       // to enter through, the next one first
 	// patience is the time-out of a request in round-trip times.
 	patience float64
 	// spent, if not nil, is told what is sent.
@@ -93,13 +95,24 @@ func (b *base) called(ev node.Called) {
 		b.design.know(body)
 	case Join:
 		b.born = b.now
-		b.design.join(body.Through)
+		b.entries = body.Through
+		b.enter()
 	case Find:
 		b.design.find(body.Target, func(s *search) {
 			b.out = append(b.out, node.Deliver{Call: ev.Call, Body: Found{OK: s.found, Hops: s.hops}, Final: true})
 		})
 	}
 }
+
+// enter joins through the next of the entries.
+func (b *base) enter() {
+	through := b.entries[0]
+	b.entries = append(b.entries[1:], through)
+	b.design.join(through)
+}
+
+// enterAgain does so after a pause.
+func (b *base) enterAgain() { b.after(firstTimeout, b.enter) }
 
 func (b *base) settled(ev node.Settled) {
 	then := b.waits[ev.Tag]

@@ -120,8 +120,8 @@ func (c *chord) run() {
 
 func (c *chord) join(through key.ID) {
 	c.seek(c.peer.Self, []key.ID{through}, func(after []key.ID) {
-		if len(after) == 0 { // nobody could tell: once more
-			c.after(firstTimeout, func() { c.join(through) })
+		if len(after) == 0 {
+			c.enterAgain()
 			return
 		}
 		c.adopt(after...)
@@ -147,6 +147,18 @@ func (c *chord) fix(i int, then func()) {
 		}
 		then()
 	})
+}
+
+// behind returns the successors that lie behind a target, if the first one is the
+// target's, or would be but for those before it, which may be dead.
+func (c *chord) behind(target key.ID) []key.ID {
+	i := slices.IndexFunc(c.successors, func(id key.ID) bool {
+		return clockwise(c.peer.Self, id) >= clockwise(c.peer.Self, target)
+	})
+	if i < 0 {
+		return nil
+	}
+	return slices.Clone(c.successors[i:])
 }
 
 // seek finds the successors of a position.
@@ -225,8 +237,8 @@ func (c *chord) received(from key.ID, body any) any {
 		return nil
 	}
 	n := nearer{near: c.preceding(s.target, c.known(), namedPeers)}
-	if s.after && c.owner(s.target) {
-		n.after = slices.Clone(c.successors)
+	if s.after {
+		n.after = c.behind(s.target)
 	}
 	return n
 }

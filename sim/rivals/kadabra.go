@@ -149,7 +149,7 @@ func (k *kadabra) run() {
 func (k *kadabra) join(through key.ID) {
 	k.seek(k.peer.Self, wire.Background, []key.ID{through}, func(s *search) {
 		if s.nearest() == nil {
-			k.after(firstTimeout, func() { k.join(through) })
+			k.enterAgain()
 			return
 		}
 		k.run()

@@ -1,6 +1,7 @@
 package rivals
 
 import (
+	"slices"
 	"time"
 
 	"github.com/shoalnet/shoal/key"
@@ -21,8 +22,8 @@ type kit interface {
 	node(id key.ID, seed uint64) (*node.Node, error)
 	// found puts a peer into the world that is there at the start.
 	found(w *sim.World, n *node.Node, place int, k Know) (peer int, err error)
-	// join has a newcomer enter the network through a peer that is there.
-	join(w *sim.World, peer int, self, through key.ID)
+	// join has a newcomer enter the network through one of some peers.
+	join(w *sim.World, peer int, self key.ID, through []key.ID)
 	// find has a peer reach another one. Done is called once, unless the peer
 	// leaves before.
 	find(w *sim.World, peer int, target key.ID, done func(Found))
@@ -47,7 +48,7 @@ func (k rivalKit) found(w *sim.World, n *node.Node, place int, known Know) (int,
 	return peer, err
 }
 
-func (k rivalKit) join(w *sim.World, peer int, _, through key.ID) {
+func (k rivalKit) join(w *sim.World, peer int, _ key.ID, through []key.ID) {
 	w.Call(peer, Number, Join{through}, func(node.Deliver) {})
 }
 
@@ -79,14 +80,15 @@ func (k kademliaKit) found(w *sim.World, n *node.Node, place int, known Know) (i
 	return w.Add(n, place)
 }
 
-func (k kademliaKit) join(w *sim.World, peer int, self, through key.ID) {
-	w.Tell(peer, node.Met{Peer: through, Server: true})
+func (k kademliaKit) join(w *sim.World, peer int, self key.ID, through []key.ID) {
+	next := append(slices.Clone(through[1:]), through[0])
+	w.Tell(peer, node.Met{Peer: through[0], Server: true})
 	call := kad.Call{Op: kad.OpRefresh, Target: self, Priority: wire.Background}
 	w.Call(peer, wire.Kademlia, call, func(d node.Deliver) {
-		if r, _ := d.Body.(kad.Result); !r.Found { // as all newcomers do: once more
+		if r, _ := d.Body.(kad.Result); !r.Found { // as all newcomers do: through the next one
 			w.At(w.Now()+firstTimeout, func() {
 				if w.Node(peer) != nil {
-					k.join(w, peer, self, through)
+					k.join(w, peer, self, next)
 				}
 			})
 		}

@@ -34,11 +34,11 @@ type OneHop struct {
 type onehop struct {
 	base
 	cfg      OneHop
-	members  []key.ID                  // by position, without us
-	gone     map[key.ID]time.Duration  // until when a departure is remembered; looked up, never ranged over
-	toSlices []change                  // as a leader of a slice: to tell the other slices,
-	toUnits  []change                  // and the units
-	up, down []change                  // to tell the successor and the predecessor
+	members  []key.ID                 // by position, without us
+	gone     map[key.ID]time.Duration // until when a departure is remembered; looked up, never ranged over
+	toSlices []change                 // as a leader of a slice: to tell the other slices,
+	toUnits  []change                 // and the units
+	up, down []change                 // to tell the successor and the predecessor
 }
 
 // change says that a peer came or went.
@@ -267,7 +267,7 @@ func (o *onehop) join(through key.ID) {
 	o.ask(through, wire.Background, greet{}, func(answer any, ok bool) {
 		r, is := answer.(roster)
 		if !ok || !is {
-			o.after(firstTimeout, func() { o.join(through) })
+			o.enterAgain()
 			return
 		}
 		for _, id := range append(r.members, through) {

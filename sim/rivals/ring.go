@@ -106,11 +106,6 @@ func (r *ring) drop(id key.ID) {
 	}
 }
 
-// owner reports whether a target lies between us and our successor.
-func (r *ring) owner(target key.ID) bool {
-	return len(r.successors) > 0 && clockwise(r.peer.Self, target) <= clockwise(r.peer.Self, r.successors[0])
-}
-
 // preceding returns the n peers of a list that are nearest before a target, or
 // the target itself, nearest first, of those between us and it.
 func (r *ring) preceding(target key.ID, list []key.ID, n int) []key.ID {

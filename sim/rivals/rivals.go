@@ -70,8 +70,9 @@ type (
 		Peers []Acquaintance
 		Up    time.Duration
 	}
-	// Join is told to a newcomer.
-	Join struct{ Through key.ID }
+	// Join is told to a newcomer: peers to enter through, the next one where one
+	// does not help.
+	Join struct{ Through []key.ID }
 	// Find wants the peer Target to answer. Its result is Found.
 	Find struct{ Target key.ID }
 	// Found says whether the target has answered, and how many requests lay on the
@@ -85,9 +86,9 @@ type (
 // ping wants an empty answer.
 type ping struct{}
 
-// step asks for the peers known that are nearest to a target; if After is set,
-// also for the successors of one who says that the target lies between itself and
-// them.
+// step asks for the peers known that are nearest to a target; if after is set,
+// also for the successors of the asked peer that lie behind the target, if the
+// target is not behind them all.
 type step struct {
 	target key.ID
 	after  bool

@@ -17,7 +17,7 @@ type Config struct {
 	Peers  int           `json:"peers"` // in the network at any time, 10 to 100,000
 	Matrix *place.Matrix `json:"-"`     // of round-trip times; nil means the built-in world
 	// Churn says how long peers stay; who leaves is replaced by a newcomer, which
-	// joins through a random peer.
+	// joins through a random peer, another one if that does not help.
 	Churn        sim.Churn     `json:"churn"`
 	OpsPerMinute float64       `json:"ops_per_minute"` // lookups of a peer for random peers that are there
 	Timeout      time.Duration `json:"timeout_ns"`     // after which a caller gives up
@@ -77,8 +77,11 @@ type guest struct {
 	sim.Stay
 	id      key.ID
 	up      time.Duration // at the start
-	through key.ID        // by whom it joins
+	through []key.ID      // peers by which it may join
 }
+
+// entries is how many peers a newcomer has heard of.
+const entries = 4
 
 // operation is one lookup. It counts if it begins while we measure, and neither
 // the caller nor the target leaves before it would have timed out.
@@ -113,7 +116,9 @@ func newWorkload(cfg Config) (*workload, error) {
 		for generation := range w.slots[slot][1:] {
 			g := &w.slots[slot][generation+1]
 			draw := stat.NewStream(cfg.Seed, "rivals.entry", uint64(slot), uint64(generation))
-			g.through = w.someone(draw, slot, g.From).id
+			for range entries {
+				g.through = append(g.through, w.someone(draw, slot, g.From).id)
+			}
 		}
 		w.plan(slot)
 	}
