@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -136,14 +137,22 @@ func (a *app) simFrontier(cmd *cobra.Command, f *frontierFlags) error {
 }
 
 func writeFrontier(w io.Writer, r rivals.Frontier, repeat string) error {
-	if err := writeBest(w, r); err != nil {
-		return err
-	}
-	if _, err := fmt.Fprintf(w, `
-mean latency in ms of the best point that costs no more, failures at %v; below it the difference to
-%s under the same budget, lookup by lookup, with its standard error
+	if _, err := fmt.Fprintf(w, `best mean latency in ms, failures at %v, for so many bytes of maintenance a peer and second;
+below it the difference to %s under the same budget, lookup by lookup, with its standard error
 
 `, r.Config.Timeout, r.Baseline); err != nil {
+		return err
+	}
+	if err := writeBest(w, r, func(s *rivals.Result) []rivals.Best { return s.Best }); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(w, "\nthe same where the bytes of the lookups are counted too\n\n"); err != nil {
+		return err
+	}
+	if err := writeBest(w, r, func(s *rivals.Result) []rivals.Best { return s.BestTotal }); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(w, "\npoints on the hulls\n\n"); err != nil {
 		return err
 	}
 	if err := writeHulls(w, r); err != nil {
@@ -166,17 +175,18 @@ mean latency in ms of the best point that costs no more, failures at %v; below i
 }
 
 // writeBest prints the best latency of each design for each budget.
-func writeBest(w io.Writer, r rivals.Frontier) error {
+func writeBest(w io.Writer, r rivals.Frontier, of func(*rivals.Result) []rivals.Best) error {
 	header := []string{"design"}
 	for _, b := range rivals.Budgets {
 		header = append(header, fmt.Sprintf("<= %g B/s", b))
 	}
 	t := newTextTable(header...)
-	for _, s := range r.Systems {
+	for i := range r.Systems {
+		s := &r.Systems[i]
 		means, differences, some := []string{s.Title}, []string{""}, false
 		for _, budget := range rivals.Budgets {
 			mean, difference := "-", ""
-			for _, b := range s.Best {
+			for _, b := range of(s) {
 				if b.Budget != budget {
 					continue
 				}
@@ -218,16 +228,23 @@ func frontierFigure(r rivals.Frontier) *chart.Figure {
 	f := &chart.Figure{
 		Title: fmt.Sprintf("What upkeep buys under churn (%d peers)", r.Config.Peers),
 		X:     chart.Axis{Label: "maintenance, bytes a peer and second", Log: true},
-		Y:     chart.Axis{Label: "mean latency of a lookup, ms"},
+		Y:     chart.Axis{Label: "mean latency of a lookup, ms", Log: true},
 	}
-	for _, s := range r.Systems {
-		line := chart.Series{Name: s.Title, Kind: chart.Line}
+	ours := len(r.Systems) - 1 // first, in black
+	for n := range r.Systems {
+		s := &r.Systems[(ours+n)%len(r.Systems)]
+		line, rest := chart.Series{Name: s.Title, Kind: chart.Line}, chart.Series{Kind: chart.Dots}
 		for _, i := range s.Hull {
 			p := &s.Points[i]
 			line.X, line.Y = append(line.X, max(p.Maintenance, 0.01)), append(line.Y, p.Latency.Mean)
 			line.Low, line.High = append(line.Low, p.Latency.Mean-p.LatencySE), append(line.High, p.Latency.Mean+p.LatencySE)
 		}
-		f.Series = append(f.Series, line)
+		for i := range s.Points {
+			if p := &s.Points[i]; !slices.Contains(s.Hull, i) {
+				rest.X, rest.Y = append(rest.X, max(p.Maintenance, 0.01)), append(rest.Y, p.Latency.Mean)
+			}
+		}
+		f.Series = append(f.Series, line, rest)
 	}
 	return f
 }

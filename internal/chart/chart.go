@@ -30,7 +30,9 @@ const (
 
 // Series is one set of values.
 type Series struct {
-	Name string // in the legend; empty: not listed
+	// Name is that in the legend. A series without one is not listed; it has the
+	// colour and marker of the named one before it, and its Dots are half as large.
+	Name string
 	Kind Kind
 	X, Y []float64
 	// Low and High are the ends of the error bars of Line and Bars, as values on the

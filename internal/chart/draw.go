@@ -30,8 +30,8 @@ const (
 	thumbWidth = vg.Length(28)
 )
 
-// palette is that of Okabe and Ito without yellow, which is lost on white. Black
-// comes first.
+// palette is that of Okabe and Ito with grey in place of yellow, which is lost on
+// white. Black comes first.
 var palette = []color.Color{
 	color.RGBA{A: 255},
 	color.RGBA{R: 213, G: 94, A: 255},
@@ -40,6 +40,7 @@ var palette = []color.Color{
 	color.RGBA{R: 204, G: 121, B: 167, A: 255},
 	color.RGBA{R: 230, G: 159, A: 255},
 	color.RGBA{R: 86, G: 180, B: 233, A: 255},
+	color.RGBA{R: 127, G: 127, B: 127, A: 255},
 }
 
 var glyphs = []draw.GlyphDrawer{
@@ -157,10 +158,22 @@ func decades(low, high float64) (ticks []plot.Tick) {
 	return ticks
 }
 
+// style returns the number of a series' colour and marker.
+func (f *Figure) style(i int) int {
+	named := 0
+	for j := range f.Series[:i+1] {
+		if f.Series[j].Name != "" {
+			named++
+		}
+	}
+	return max(named-1, 0)
+}
+
 // add draws one series and returns its sample for the legend.
 func (f *Figure) add(p *plot.Plot, i int) ([]plot.Thumbnailer, error) {
 	s := &f.Series[i]
-	shade := palette[i%len(palette)]
+	style := f.style(i)
+	shade := palette[style%len(palette)]
 	if s.Kind == Bars {
 		return f.addBars(p, i)
 	}
@@ -189,7 +202,10 @@ func (f *Figure) add(p *plot.Plot, i int) ([]plot.Thumbnailer, error) {
 		if err != nil {
 			return nil, err
 		}
-		dots.Color, dots.Radius, dots.Shape = shade, glyphSize, glyphs[i%len(glyphs)]
+		dots.Color, dots.Radius, dots.Shape = shade, glyphSize, glyphs[style%len(glyphs)]
+		if s.Kind == Dots && s.Name == "" {
+			dots.Radius = glyphSize / 2
+		}
 		p.Add(dots)
 		thumbs = append(thumbs, dots)
 	}

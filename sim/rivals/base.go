@@ -52,8 +52,12 @@ type timer struct {
 	do func()
 }
 
-// firstTimeout is that of a peer that has not heard from anybody yet.
-const firstTimeout = time.Second
+// firstTimeout is that of a stranger for a peer that has not yet measured enough
+// others to know what is long.
+const (
+	firstTimeout = time.Second
+	enough       = 16
+)
 
 // slack is added to every time-out: messages jitter.
 const slack = 20 * time.Millisecond
@@ -200,7 +204,7 @@ func (b *base) timeout(to key.ID) time.Duration {
 	if rtt, known := b.rtts[to]; known {
 		return time.Duration(b.patience*float64(rtt)) + slack
 	}
-	if b.usual.Mean == 0 {
+	if len(b.rtts) < enough {
 		return firstTimeout
 	}
 	return max(time.Duration(b.patience*float64(b.usual.Mean)), b.usual.Mean+4*b.usual.Deviation) + slack

@@ -16,9 +16,9 @@ import (
 	"github.com/shoalnet/shoal/stat"
 )
 
-// Budgets are the maintenance costs, in bytes a peer and second, for which
-// Frontier names the best point of each system.
-var Budgets = []float64{5, 10, 20, 40, 80}
+// Budgets are the costs, in bytes a peer and second, for which Frontier names the
+// best point of each system.
+var Budgets = []float64{2.5, 5, 10, 20, 40, 80}
 
 // Frontier is what Run measured.
 type Frontier struct {
@@ -44,9 +44,12 @@ type Result struct {
 	Points []Point `json:"points"`
 	// Hull holds the indices of the points on the lower left convex hull of mean
 	// latency over the logarithm of the maintenance cost, the cheapest first.
-	Hull  []int        `json:"hull"`
-	Best  []Best       `json:"best"`  // for each of Budgets that a point keeps to
-	Knobs []Importance `json:"knobs"` // the most important one first
+	Hull []int `json:"hull"`
+	// Best has an entry for each of Budgets that a point keeps to; BestTotal where
+	// the bytes of lookups are counted too, as Li et al. do.
+	Best      []Best       `json:"best"`
+	BestTotal []Best       `json:"best_total"`
+	Knobs     []Importance `json:"knobs"` // the most important one first
 }
 
 // Best is the point with the lowest mean latency that keeps to a budget.
@@ -92,7 +95,7 @@ func Run(ctx context.Context, cfg Config, progress func(points, allPoints int, p
 		return Frontier{}, err
 	}
 	if ctx.Err() != nil {
-		return Frontier{}, context.Cause(ctx)
+		return Frontier{}, fmt.Errorf("rivals: stopped: %w", ctx.Err())
 	}
 	cpu := sim.CPUTime()
 	w, err := newWorkload(cfg)
@@ -104,8 +107,8 @@ func Run(ctx context.Context, cfg Config, progress func(points, allPoints int, p
 	err = w.measure(ctx, systems, tasks, points, progress)
 	f := w.compare(systems, tasks, points)
 	f.CPUSeconds = (sim.CPUTime() - cpu).Seconds()
-	f.Interrupted = err != nil
-	if err != nil && !slices.ContainsFunc(points, func(p Point) bool { return p.System != "" }) {
+	f.Interrupted = err != nil && ctx.Err() != nil && len(f.Systems) > 0
+	if err != nil && !f.Interrupted {
 		return Frontier{}, err
 	}
 	return f, err
@@ -234,18 +237,8 @@ func (r *Result) judge(knobs []Knob) {
 	for _, s := range all {
 		from, to = min(from, s.x), max(to, s.x)
 	}
-	for _, b := range Budgets {
-		best := -1
-		for i := range r.Points {
-			p := &r.Points[i]
-			if p.Maintenance <= b && (best < 0 || p.Latency.Mean < r.Points[best].Latency.Mean) {
-				best = i
-			}
-		}
-		if best >= 0 {
-			r.Best = append(r.Best, Best{Budget: b, Point: best})
-		}
-	}
+	r.Best = r.best(func(p *Point) float64 { return p.Maintenance })
+	r.BestTotal = r.best(func(p *Point) float64 { return p.Total })
 	for _, k := range knobs {
 		if importance, ok := r.importance(k, whole, from, to); ok {
 			r.Knobs = append(r.Knobs, importance)
@@ -254,6 +247,23 @@ func (r *Result) judge(knobs []Knob) {
 	slices.SortStableFunc(r.Knobs, func(a, b Importance) int {
 		return cmp.Or(cmp.Compare(b.Loss, a.Loss), cmp.Compare(b.Worst, a.Worst))
 	})
+}
+
+// best returns the best points for the budgets of a cost.
+func (r *Result) best(cost func(*Point) float64) (list []Best) {
+	for _, b := range Budgets {
+		best := -1
+		for i := range r.Points {
+			p := &r.Points[i]
+			if cost(p) <= b && (best < 0 || p.Latency.Mean < r.Points[best].Latency.Mean) {
+				best = i
+			}
+		}
+		if best >= 0 {
+			list = append(list, Best{Budget: b, Point: best})
+		}
+	}
+	return list
 }
 
 // spots places the points that suit. A cost of less than a hundredth of a byte is
@@ -291,16 +301,21 @@ func (r *Result) against(base *Result) {
 	if r == base {
 		return
 	}
-	for i := range r.Best {
-		b := &r.Best[i]
-		j := slices.IndexFunc(base.Best, func(o Best) bool { return o.Budget == b.Budget })
+	r.difference(r.Best, base, base.Best)
+	r.difference(r.BestTotal, base, base.BestTotal)
+}
+
+func (r *Result) difference(list []Best, base *Result, theirs []Best) {
+	for i := range list {
+		b := &list[i]
+		j := slices.IndexFunc(theirs, func(o Best) bool { return o.Budget == b.Budget })
 		if j < 0 {
 			continue
 		}
-		mine, theirs := r.Points[b.Point].took, base.Points[base.Best[j].Point].took
-		differences := make([]float64, len(mine))
-		for n := range mine {
-			differences[n] = mine[n] - theirs[n]
+		other := base.Points[theirs[j].Point].took
+		differences := slices.Clone(r.Points[b.Point].took)
+		for n := range differences {
+			differences[n] -= other[n]
 		}
 		mean, se := meanOf(differences)
 		b.Difference, b.DifferenceSE = &mean, &se
