@@ -31,7 +31,7 @@ type Accordion struct {
 
 const (
 	accordionBurst   = 60 // seconds of budget that may be saved up
-	accordionTick    = time.Second
+	accordionTick    = 5 * time.Second
 	accordionWindow  = 10 * time.Second // between two looks at the parallelism
 	maxParallel      = 6                // as in the paper
 	exploredEntries  = 5                // named by an answer
@@ -149,8 +149,7 @@ func (a *accordion) run() {
 		limit := accordionBurst * a.cfg.Budget
 		a.tokens = min(a.tokens+a.cfg.Budget*accordionTick.Seconds(), limit)
 		a.fresh()
-		if a.tokens > limit/2 {
-			a.explore()
+		for a.tokens > limit/2 && a.explore() {
 		}
 	})
 	a.every(accordionWindow, a.adapt)
@@ -169,7 +168,8 @@ func (a *accordion) adapt() {
 }
 
 // explore asks the entry before the widest gap relative to its distance for more.
-func (a *accordion) explore() {
+// It is false if all gaps were explored lately.
+func (a *accordion) explore() bool {
 	best, widest := -1, 0.0
 	for i := range a.entries {
 		e := &a.entries[i]
@@ -186,7 +186,7 @@ func (a *accordion) explore() {
 		}
 	}
 	if best < 0 {
-		return
+		return false
 	}
 	to := a.peer.Self
 	if best+1 < len(a.entries) {
@@ -195,6 +195,7 @@ func (a *accordion) explore() {
 	a.entries[best].asked = a.now
 	a.explored++
 	a.ask(a.entries[best].id, wire.Background, explore{to, a.up()}, a.taught(a.entries[best].id, func(any, bool) {}))
+	return true
 }
 
 // taught learns from an answer before it is handed on.

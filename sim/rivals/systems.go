@@ -44,6 +44,7 @@ const (
 	deadline   = "timeout_s"
 	softFactor = "soft_factor"
 	randomPart = "random_share"
+	probes     = "probes_per_min"
 	listLength = "successors"
 	ringBase   = "base"
 	stabilize  = "stabilize_s"
@@ -59,7 +60,7 @@ const (
 // Systems returns all designs: Kademlia first, ours last.
 func Systems() []System {
 	kademlia := []Knob{{inBucket, []float64{8, 20}}, {inFlight, []float64{3, 8}}, {refresh, []float64{120, 600, 3600}}, {deadline, []float64{1, 4}}}
-	chord := []Knob{{listLength, []float64{4, 16}}, {ringBase, []float64{2, 16}}, {stabilize, []float64{20, 120}}, {renewal, []float64{120, 900}}}
+	chord := []Knob{{listLength, []float64{4, 16}}, {ringBase, []float64{2, 16}}, {stabilize, []float64{10, 30, 120}}, {renewal, []float64{120, 900}}}
 	return []System{
 		{"kademlia", "Kademlia", "package node/kad, preset stock", kademlia, buildKademlia("first")},
 		{"kademlia-near", "Kademlia, near", "the same, buckets of the nearest", kademlia, buildKademlia("near")},
@@ -75,7 +76,7 @@ func Systems() []System {
 		},
 		{
 			"accordion", "Accordion", "Li et al., NSDI 2005",
-			[]Knob{{budget, []float64{5, 10, 20, 40, 80}}, {threshold, []float64{0.8, 0.9}}, {stabilize, []float64{20, 120}}}, buildAccordion,
+			[]Knob{{budget, []float64{5, 10, 20, 40, 80}}, {threshold, []float64{0.7, 0.9}}, {stabilize, []float64{20, 60}}}, buildAccordion,
 		},
 		{
 			"shoal", "Shoal", "package node/kad, preset default",
@@ -85,6 +86,7 @@ func Systems() []System {
 				{inFlight, []float64{3, 6}},
 				{refresh, []float64{600, 3600}},
 				{softFactor, []float64{1.5, 3}},
+				{probes, []float64{0, 1}},
 			}, buildShoal,
 		},
 	}
@@ -139,7 +141,7 @@ func buildShoal(v values) (kit, error) {
 	return kademliaOf("default",
 		"table.shape", text(v[inBucket]), "table.random_share", text(v[randomPart]), "lookup.alpha", text(v[inFlight]),
 		"kad.refresh", v.seconds(refresh).String(), "lookup.soft_factor", text(v[softFactor]),
-		"lookup.hard", "4s", "table.probe_per_min", "1")
+		"lookup.hard", "4s", "table.probe_per_min", text(v[probes]))
 }
 
 func text(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
