@@ -143,6 +143,50 @@ func TestGone(t *testing.T) {
 	}
 }
 
+// A datagram needs no session: the first one is as fast as the next, costs its
+// own bytes, and makes the receiver know its sender.
+func TestDatagrams(t *testing.T) {
+	w := tiny(t, WorldConfig{Datagrams: true}, 0x10, 0x20)
+	ping := kad.Call{Op: kad.OpPing, Target: key.FromByte(0x20)}
+	for range 2 {
+		if r := call(t, w, 0, ping); !r.Found || r.Elapsed != 100*time.Millisecond {
+			t.Errorf("%v after %v, want an answer after 100 ms", r.Found, r.Elapsed)
+		}
+	}
+	if sent, other := w.Traffic(); sent != 4*int64(Kademlia.Codec.Size(kad.Message{})) || other != 0 {
+		t.Errorf("%d and %d bytes, want four messages in the foreground", sent, other)
+	}
+	stranger, err := node.New(node.Config{
+		Self: key.FromByte(0x90), Space: key.Space8, Knobs: preset(t, "stock"), Server: true, Protocols: []node.NewProtocol{kad.New},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Add(stranger, 2); err != nil {
+		t.Fatal(err)
+	}
+	known := w.Node(1).Table().Known()
+	call(t, w, 2, ping)
+	if got := w.Node(1).Table().Known(); got != known+1 {
+		t.Errorf("%d peers known after a request of a stranger, want %d", got, known+1)
+	}
+	w.Kill(1)
+	if before := w.Now(); call(t, w, 0, ping).Found || w.Now()-before != 10*time.Second {
+		t.Errorf("found after %v who is gone, want nothing after 10 s", w.Now()-before)
+	}
+}
+
+// What somebody waits for is counted apart from upkeep; the caller says which.
+func TestTraffic(t *testing.T) {
+	w := tiny(t, WorldConfig{Datagrams: true}, 0x10, 0x20, 0x30)
+	call(t, w, 0, kad.Call{Op: kad.OpClosest, Target: key.FromByte(0x80)})
+	foreground, background := w.Traffic()
+	call(t, w, 0, kad.Call{Op: kad.OpRefresh, Target: key.FromByte(0x80), Priority: wire.Background})
+	if f, b := w.Traffic(); foreground == 0 || background != 0 || f != foreground || b != foreground {
+		t.Errorf("%d and %d bytes, then %d and %d", foreground, background, f, b)
+	}
+}
+
 // Lost packets are sent again: it takes longer, and arrives.
 func TestLoss(t *testing.T) {
 	w := tiny(t, WorldConfig{Loss: 0.3, Seed: 1}, 0x10, 0x20)

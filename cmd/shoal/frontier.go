@@ -104,8 +104,12 @@ func (f *frontierFlags) read(cmd *cobra.Command) (err error) {
 
 // minutesOf reads a number of virtual minutes.
 func minutesOf(flag string, minutes float64, none bool) (time.Duration, error) {
-	if !(minutes > 0 && minutes <= 1e6) && !(none && minutes == 0) {
-		return 0, usagef("--%s %v: want more than 0, at most a million", flag, minutes)
+	least := "more than 0"
+	if none {
+		least = "0 or more"
+	}
+	if !(minutes >= 0 && minutes <= 1e6) || minutes == 0 && !none {
+		return 0, usagef("--%s %v: want %s, at most a million", flag, minutes, least)
 	}
 	return time.Duration(minutes * float64(time.Minute)), nil
 }
@@ -158,20 +162,29 @@ below it the difference to %s under the same budget, lookup by lookup, with its 
 	if err := writeHulls(w, r); err != nil {
 		return err
 	}
-	t := newTextTable("design", "knob", "ms lost if fixed", "at", "ms lost at worst", "values")
-	for _, s := range r.Systems {
-		for _, k := range s.Knobs {
-			t.add(s.Title, k.Name, significant(k.Loss), significant(k.Best), significant(k.Worst), strings.Trim(fmt.Sprint(k.Values), "[]"))
-		}
-	}
-	if _, err := io.WriteString(w, "\nwhich knob matters: how far the hull with it fixed lies above the hull of all\n\n"); err != nil {
+	if _, err := io.WriteString(w, "\nwhich knob matters: how far the hull with it fixed lies above the hull of all, in ms\n\n"); err != nil {
 		return err
 	}
-	if err := t.write(w); err != nil {
+	if err := writeImportance(w, r); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "\n%d peers replaced, %.1f CPU s, digest %s\nrepeat with: %s\n", r.Replaced, r.CPUSeconds, r.Digest, repeat)
 	return err
+}
+
+// writeImportance prints what it costs to fix each knob.
+func writeImportance(w io.Writer, r rivals.Frontier) error {
+	t := newTextTable("design", "knob", "mean", "least", "at", "each value: ms")
+	for _, s := range r.Systems {
+		for _, k := range s.Knobs {
+			var each []string
+			for i, v := range k.Values {
+				each = append(each, fmt.Sprintf("%g: %.1f", v, k.Losses[i]))
+			}
+			t.add(s.Title, k.Name, fmt.Sprintf("%.1f", k.Mean), fmt.Sprintf("%.1f", k.Least), fmt.Sprintf("%g", k.Best), strings.Join(each, ", "))
+		}
+	}
+	return t.write(w)
 }
 
 // writeBest prints the best latency of each design for each budget.

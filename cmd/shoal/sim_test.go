@@ -162,7 +162,7 @@ func TestBadSimulations(t *testing.T) {
 func TestStoppedSimulations(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, line := range []string{"sim rounds --peers 100", "sim events --peers 40", "sim online --peers 100", "tune shape --peers 40", "claims"} {
+	for _, line := range []string{"sim rounds --peers 100", "sim events --peers 40", "sim online --peers 100", "sim frontier --quick", "tune shape --peers 40", "claims"} {
 		var stdout, stderr bytes.Buffer
 		code := run(ctx, strings.Fields(line), &stdout, &stderr)
 		if code != exitInterrupted || stdout.Len() != 0 || complaint(stderr.String()) != "interrupted" {

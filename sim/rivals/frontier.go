@@ -70,9 +70,9 @@ type Best struct {
 type Importance struct {
 	Knob
 	Losses []float64 `json:"losses_ms"` // by value
+	Mean   float64   `json:"mean_ms"`   // of them: what somebody loses who does not know
 	Best   float64   `json:"best"`      // the value with the least loss
-	Loss   float64   `json:"loss_ms"`   // the least: who may fix the knob at one value loses this
-	Worst  float64   `json:"worst_ms"`  // the greatest
+	Least  float64   `json:"least_ms"`  // that loss: what somebody loses who may not change the knob
 }
 
 // task is one point to be measured.
@@ -245,7 +245,7 @@ func (r *Result) judge(knobs []Knob) {
 		}
 	}
 	slices.SortStableFunc(r.Knobs, func(a, b Importance) int {
-		return cmp.Or(cmp.Compare(b.Loss, a.Loss), cmp.Compare(b.Worst, a.Worst))
+		return cmp.Compare(b.Mean, a.Mean)
 	})
 }
 
@@ -288,10 +288,10 @@ func (r *Result) importance(k Knob, whole hull, from, to float64) (Importance, b
 		}
 		loss := fixed.excess(whole, from, to)
 		out.Losses[i] = loss
-		if i == 0 || loss < out.Loss {
-			out.Best, out.Loss = value, loss
+		out.Mean += loss / float64(len(k.Values))
+		if i == 0 || loss < out.Least {
+			out.Best, out.Least = value, loss
 		}
-		out.Worst = max(out.Worst, loss)
 	}
 	return out, true
 }

@@ -30,12 +30,12 @@ type Config struct {
 	Workers int      `json:"-"`       // threads; 0: all cores. The result does not depend on it
 }
 
-// Default returns the configuration of the comparison in docs/experiments: 500
+// Default returns the configuration of the comparison in docs/experiments: 400
 // peers, sessions Weibull(0.61, 1.82 h) with a median of an hour, a lookup a peer
 // and minute with a time-out of 10 s, 20 minutes measured after as many before.
 func Default() Config {
 	return Config{
-		Peers: 500, Churn: sim.Churn{Shape: 0.61, Scale: time.Duration(1.82 * float64(time.Hour))},
+		Peers: 400, Churn: sim.Churn{Shape: 0.61, Scale: time.Duration(1.82 * float64(time.Hour))},
 		OpsPerMinute: 1, Timeout: 10 * time.Second, Warmup: 20 * time.Minute, Duration: 20 * time.Minute,
 	}
 }
