@@ -202,3 +202,22 @@ func FuzzReadPopularity(f *testing.F) {
 		}
 	})
 }
+
+// Somebody is always there, from the start to the horizon.
+func TestStaysOfSlot(t *testing.T) {
+	churn := Churn{Shape: 0.61, Scale: time.Hour}
+	for slot := range uint64(50) {
+		list := churn.Stays(3, slot, time.Hour, 5*time.Hour)
+		for i, s := range list {
+			if i == 0 && s.From != time.Hour || i > 0 && s.From != list[i-1].To || s.To <= s.From {
+				t.Fatalf("slot %d: %v", slot, list)
+			}
+		}
+		if last := list[len(list)-1]; last.To < 5*time.Hour || last.From >= 5*time.Hour {
+			t.Errorf("slot %d: the last stay is %v", slot, last)
+		}
+	}
+	if list := (&Churn{}).Stays(3, 0, 0, time.Hour); len(list) != 1 || list[0].To < 1000*time.Hour {
+		t.Errorf("without churn: %v", list)
+	}
+}

@@ -1,6 +1,7 @@
 package rivals
 
 import (
+	"slices"
 	"time"
 
 	"github.com/shoalnet/shoal/key"
@@ -99,7 +100,7 @@ func (b *base) called(ev node.Called) {
 		b.design.know(body)
 	case Join:
 		b.born = b.now
-		b.entries = body.Through
+		b.entries = slices.Clone(body.Through)
 		b.enter()
 	case Find:
 		b.design.find(body.Target, func(s *search) {

@@ -2,6 +2,7 @@ package rivals
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -68,15 +69,18 @@ func Systems() []System {
 		{"chord-near", "Chord, near", "the same, fingers near by (Dabek et al., NSDI 2004)", chord, buildChord(true)},
 		{
 			"onehop", "OneHop", "Gupta, Liskov and Rodrigues, NSDI 2004",
-			[]Knob{{keepalive, []float64{5, 20, 60}}, {gathering, []float64{10, 30}}, {rtts, []float64{1.5, 3}}}, buildOneHop,
+			[]Knob{{keepalive, []float64{5, 20, 60}}, {gathering, []float64{10, 30}}, {rtts, []float64{1.5, 3}}},
+			buildOneHop,
 		},
 		{
 			"kadabra", "Kadabra", "Zhang and Bojja Venkatakrishnan, FC 2023",
-			[]Knob{{inBucket, []float64{8, 20}}, {inFlight, []float64{1, 3}}, {refresh, []float64{600, 3600}}, {epochs, []float64{5, 20}}}, buildKadabra,
+			[]Knob{{inBucket, []float64{8, 20}}, {inFlight, []float64{1, 3}}, {refresh, []float64{600, 3600}}, {epochs, []float64{5, 20}}},
+			buildKadabra,
 		},
 		{
 			"accordion", "Accordion", "Li et al., NSDI 2005",
-			[]Knob{{budget, []float64{5, 10, 20, 40, 80}}, {threshold, []float64{0.7, 0.9}}, {stabilize, []float64{20, 60}}}, buildAccordion,
+			[]Knob{{budget, []float64{5, 10, 20, 40, 80}}, {threshold, []float64{0.7, 0.9}}, {stabilize, []float64{20, 60}}},
+			buildAccordion,
 		},
 		{
 			"shoal", "Shoal", "package node/kad, preset default",
@@ -87,7 +91,8 @@ func Systems() []System {
 				{refresh, []float64{600, 3600}},
 				{softFactor, []float64{1.5, 3}},
 				{probes, []float64{0, 1}},
-			}, buildShoal,
+			},
+			buildShoal,
 		},
 	}
 }
@@ -117,10 +122,8 @@ func (s *System) grid() []values {
 		var next []values
 		for _, v := range all {
 			for _, x := range k.Values {
-				with := values{k.Name: x}
-				for name, other := range v { // a map from a map: the order is no matter
-					with[name] = other
-				}
+				with := maps.Clone(v)
+				with[k.Name] = x
 				next = append(next, with)
 			}
 		}
