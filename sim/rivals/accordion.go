@@ -23,19 +23,19 @@ import (
 // Chord does it.
 type Accordion struct {
 	Budget     float64       // bytes a second, of all that is sent
-	Threshold  float64       // least probability that an entry lives; the paper has 0.9
+	Threshold  float64       // least probability that an entry lives; about 0.9 in the paper
 	Successors int           // in the list
 	Stabilize  time.Duration // its period
 	Timeout    float64       // of a request, in round-trip times
 }
 
 const (
-	accordionBurst   = 60 // seconds of budget that may be saved up
-	accordionTick    = 5 * time.Second
-	accordionWindow  = 10 * time.Second // between two looks at the parallelism
-	maxParallel      = 6                // as in the paper
-	exploredEntries  = 5                // named by an answer
-	explorationPause = time.Minute      // before the same gap is explored again
+	accordionBurst   = 60               // seconds of budget that may be saved up
+	accordionTick    = 5 * time.Second  // between two looks at the budget,
+	accordionWindow  = 10 * time.Second // and at the parallelism
+	maxParallel      = 6
+	exploredEntries  = 5           // named by an answer
+	explorationPause = time.Minute // before the same gap is explored again
 )
 
 type accordion struct {
@@ -156,7 +156,7 @@ func (a *accordion) run() {
 }
 
 // adapt widens the parallelism while the budget is not used up by lookups, and
-// halves it when it is overdrawn (section 3.3 of the paper).
+// halves it when it is overdrawn.
 func (a *accordion) adapt() {
 	switch {
 	case a.tokens < 0:

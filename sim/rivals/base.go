@@ -38,7 +38,7 @@ type base struct {
 	waits   map[uint64]wait // looked up, never ranged over
 	rtts    map[key.ID]time.Duration
 	usual   table.Smoothed // the first round-trip times to peers
-	entries []key.ID       // to enter through, the next one first
+	through []key.ID       // to enter through, the next one first
 	// patience is the time-out of a request in round-trip times.
 	patience float64
 	// spent, if not nil, is told what is sent.
@@ -100,7 +100,7 @@ func (b *base) called(ev node.Called) {
 		b.design.know(body)
 	case Join:
 		b.born = b.now
-		b.entries = slices.Clone(body.Through)
+		b.through = slices.Clone(body.Through)
 		b.enter()
 	case Find:
 		b.design.find(body.Target, func(s *search) {
@@ -109,10 +109,10 @@ func (b *base) called(ev node.Called) {
 	}
 }
 
-// enter joins through the next of the entries.
+// enter joins through the next of those that it may.
 func (b *base) enter() {
-	through := b.entries[0]
-	b.entries = append(b.entries[1:], through)
+	through := b.through[0]
+	b.through = append(b.through[1:], through)
 	b.design.join(through)
 }
 

@@ -63,7 +63,7 @@ type Best struct {
 	DifferenceSE *float64 `json:"difference_se_ms,omitempty"`
 }
 
-// Importance says what it costs to leave a knob alone (Li et al., section 3): for
+// Importance says what it costs to leave a knob alone (Li et al.): for
 // each of its values, by how many milliseconds the hull of the points with that
 // value lies above the hull of all, in the mean over the logarithm of the cost.
 // Left of its cheapest point a hull is taken to be level, which favours it.

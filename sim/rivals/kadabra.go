@@ -18,7 +18,7 @@ import (
 // tries a random known peer in the place of the member that did worst; if lookups
 // took longer, the bucket gets its former content back.
 //
-// What differs: lookups are iterative, as in the paper's appendix, not recursive;
+// What differs: lookups are iterative, not recursive as in the paper's main text;
 // there is no least round-trip time for candidates, which is a measure against
 // attackers. Under churn, which the paper leaves out, a member that does not
 // answer makes way for a random known peer at once.

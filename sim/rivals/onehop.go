@@ -24,8 +24,8 @@ import (
 // takes the whole list from the peer through which it joins.
 type OneHop struct {
 	Keepalive time.Duration // period of the exchange with the successor
-	Gather    time.Duration // for how long a leader gathers events for other slices; the paper has 30 s
-	Wait      time.Duration // and for its units; the paper has 5 s
+	Gather    time.Duration // for how long a leader gathers events for other slices: t_big of the paper
+	Wait      time.Duration // and for its units: t_wait
 	Slices    int
 	Units     int     // of a slice
 	Timeout   float64 // of a request, in round-trip times

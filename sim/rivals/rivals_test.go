@@ -223,7 +223,7 @@ func TestOneHop(t *testing.T) {
 }
 
 // The news of an arrival reaches every member through leaders and neighbours
-// within the times of the paper, without a lookup.
+// within the sum of their periods, without a lookup.
 func TestNews(t *testing.T) {
 	var machines []*onehop
 	cfg := OneHop{Keepalive: 5 * time.Second, Gather: 30 * time.Second, Wait: 5 * time.Second, Slices: 3, Units: 2, Timeout: 2}
