@@ -45,7 +45,8 @@ const (
 	deadline   = "timeout_s"
 	softFactor = "soft_factor"
 	randomPart = "random_share"
-	probes     = "probes_per_min"
+	replies    = "replies"
+	probeAfter = "probe_after_s"
 	listLength = "successors"
 	ringBase   = "base"
 	stabilize  = "stabilize_s"
@@ -90,7 +91,8 @@ func Systems() []System {
 				{inFlight, []float64{3, 6}},
 				{refresh, []float64{600, 3600}},
 				{softFactor, []float64{1.5, 3}},
-				{probes, []float64{0, 1}},
+				{replies, []float64{8, 20}},
+				{probeAfter, []float64{600, 2580}},
 			},
 			buildShoal,
 		},
@@ -144,7 +146,8 @@ func buildShoal(v values) (kit, error) {
 	return kademliaOf("default",
 		"table.shape", text(v[inBucket]), "table.random_share", text(v[randomPart]), "lookup.alpha", text(v[inFlight]),
 		"kad.refresh", v.seconds(refresh).String(), "lookup.soft_factor", text(v[softFactor]),
-		"lookup.hard", "4s", "table.probe_per_min", text(v[probes]))
+		"kad.replication", text(v[replies]), "table.probe_after", v.seconds(probeAfter).String(),
+		"lookup.hard", "4s", "table.probe_per_min", "0")
 }
 
 func text(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
