@@ -145,7 +145,8 @@ func tick(value float64) plot.Tick {
 	return plot.Tick{Value: value, Label: strconv.FormatFloat(value, 'g', 6, 64)}
 }
 
-// decades marks 1, 2 and 5 times the powers of ten.
+// decades marks 1, 2 and 5 times the powers of ten; where these are fewer than
+// three, as round does.
 func decades(low, high float64) (ticks []plot.Tick) {
 	for exponent := math.Floor(math.Log10(low)); exponent <= math.Ceil(math.Log10(high)); exponent++ {
 		for _, digit := range []float64{1, 2, 5} {
@@ -154,6 +155,9 @@ func decades(low, high float64) (ticks []plot.Tick) {
 				ticks = append(ticks, tick(value))
 			}
 		}
+	}
+	if len(ticks) < 3 {
+		return round(low, high)
 	}
 	return ticks
 }
