@@ -27,10 +27,14 @@ type searcher struct {
 type outcome struct {
 	rounds, messages, recall int
 	found                    bool
+	failed                   bool // in mode value: nobody was left to ask
 }
 
 func newSearcher(cfg *RoundsConfig, pop *population, t tables) *searcher {
 	widest := max(cfg.Concurrency, cfg.Later, cfg.Replication)
+	if cfg.Stale > 0 {
+		widest = max(widest, cfg.Replication+remembered)
+	}
 	return &searcher{
 		cfg: cfg, pop: pop, tables: t,
 		best: newShortlist(widest), goal: newShortlist(cfg.Replication),
@@ -50,6 +54,9 @@ func (s *searcher) search(i int) (outcome, error) {
 // draw returns who searches in lookup number i, and for what.
 func (s *searcher) draw(i int) (from uint32, target uint64) {
 	high, _ := bits.Mul64(stat.Hash(s.cfg.Seed, lookupPeer, uint64(i)), uint64(len(s.pop.ids)))
+	for again := uint64(1); !s.pop.live(uint32(high)); again++ {
+		high, _ = bits.Mul64(stat.Hash(s.cfg.Seed, lookupPeer, uint64(i), again), uint64(len(s.pop.ids)))
+	}
 	return uint32(high), stat.Hash(s.cfg.Seed, lookupKey, uint64(i))
 }
 
@@ -57,12 +64,14 @@ func (s *searcher) draw(i int) (from uint32, target uint64) {
 const (
 	lookupPeer = iota + 1
 	lookupKey
+	lookupStale
 )
 
 // findValue is the search of the balanced-buckets program: it ends at the first
 // contact with any of the peers closest to the key, and forgets the candidates of
 // earlier rounds. A peer that is one of them needs no hop. Messages are the tables
-// that were read, the first peer's own among them.
+// that were read, the first peer's own among them, and requests to those who are
+// gone. If all of a round are gone, nobody is left to ask.
 func (s *searcher) findValue(from uint32, target uint64) (outcome, error) {
 	s.closest(target, -1)
 	limit := s.goal.last()
@@ -73,15 +82,24 @@ func (s *searcher) findValue(from uint32, target uint64) (outcome, error) {
 	s.reply(from, target)
 	messages := 1
 	for hop := 1; hop <= maxRounds; hop++ {
-		if s.best.n > 0 && s.best.dist[0] <= limit {
-			return outcome{rounds: hop, messages: messages, found: true, recall: 1}, nil
+		s.ask = s.ask[:0]
+		for i, peer := range s.best.rank[:s.best.n] {
+			if !s.pop.live(peer) {
+				continue
+			}
+			if s.best.dist[i] <= limit {
+				return outcome{rounds: hop, messages: messages, found: true, recall: 1}, nil
+			}
+			s.ask = append(s.ask, peer)
 		}
-		s.ask = append(s.ask[:0], s.best.rank[:s.best.n]...)
+		messages += s.best.n
+		if len(s.ask) == 0 {
+			return outcome{rounds: hop, messages: messages, failed: true}, nil
+		}
 		s.best.reset(s.cfg.Later)
 		for _, peer := range s.ask {
 			s.reply(peer, target)
 		}
-		messages += len(s.ask)
 	}
 	return outcome{}, errors.New("sim: a search did not end")
 }
@@ -92,11 +110,14 @@ func (s *searcher) findValue(from uint32, target uint64) (outcome, error) {
 func (s *searcher) findNode(from uint32, target uint64) (outcome, error) {
 	s.closest(target, int(from))
 	s.best.reset(s.cfg.Replication)
+	if s.cfg.Stale > 0 {
+		s.best.reset(s.cfg.Replication + remembered)
+	}
 	s.best.barred = s.pop.ids[from] ^ target
 	s.reply(from, target)
 	var out outcome
 	for {
-		s.ask = s.best.next(s.ask[:0], s.cfg.Concurrency)
+		s.ask = s.next(s.ask[:0])
 		if len(s.ask) == 0 {
 			break
 		}
@@ -105,25 +126,53 @@ func (s *searcher) findNode(from uint32, target uint64) (outcome, error) {
 		}
 		out.messages += len(s.ask)
 		for _, peer := range s.ask {
-			s.reply(peer, target)
+			if s.pop.live(peer) {
+				s.reply(peer, target)
+			}
 		}
 	}
-	for _, d := range s.best.dist[:s.best.n] {
-		if d <= s.goal.last() {
+	for i, d := range s.best.dist[:s.best.n] {
+		if s.pop.live(s.best.rank[i]) && d <= s.goal.last() {
 			out.recall++
+			out.found = out.found || d == s.goal.dist[0]
 		}
 	}
-	out.found = s.best.n > 0 && s.best.dist[0] == s.goal.dist[0]
 	return out, nil
 }
 
-// closest fills the goal with the peers closest to the key, one left out.
+// remembered is how many peers beyond the goal a whole lookup keeps in mind to
+// replace those that do not answer, about as package lookup does.
+const remembered = 172
+
+// next appends the peers to ask now and marks them: the closest that were not
+// asked among the replication closest that may be alive.
+func (s *searcher) next(to []uint32) []uint32 {
+	places := s.cfg.Replication
+	for at := 0; at < s.best.n && places > 0 && len(to) < s.cfg.Concurrency; at++ {
+		rank := s.best.rank[at]
+		if !s.best.asked[at] {
+			s.best.asked[at] = true
+			to = append(to, rank)
+		} else if !s.pop.live(rank) {
+			continue
+		}
+		places--
+	}
+	return to
+}
+
+// closest fills the goal with the live peers closest to the key, one left out.
 func (s *searcher) closest(target uint64, except int) {
-	s.goal.reset(s.cfg.Replication)
-	lo, hi := s.pop.around(target, s.cfg.Replication+1)
-	for rank := lo; rank < hi; rank++ {
-		if int(rank) != except {
-			s.goal.add(s.pop.ids[rank]^target, rank)
+	for among := s.cfg.Replication + 1; ; among *= 2 {
+		s.goal.reset(s.cfg.Replication)
+		lo, hi := s.pop.around(target, among)
+		for rank := lo; rank < hi; rank++ {
+			if int(rank) != except && s.pop.live(rank) {
+				s.goal.add(s.pop.ids[rank]^target, rank)
+			}
+		}
+		if s.goal.n == s.cfg.Replication {
+			return
 		}
 	}
 }
@@ -202,16 +251,4 @@ func (l *shortlist) add(dist uint64, rank uint32) {
 	copy(l.rank[at+1:l.n], l.rank[at:])
 	copy(l.asked[at+1:l.n], l.asked[at:])
 	l.dist[at], l.rank[at], l.asked[at] = dist, rank, false
-}
-
-// next appends up to n of the closest peers that were not asked, and marks them.
-func (l *shortlist) next(to []uint32, n int) []uint32 {
-	for at := 0; at < l.n && n > 0; at++ {
-		if !l.asked[at] {
-			l.asked[at] = true
-			to = append(to, l.rank[at])
-			n--
-		}
-	}
-	return to
 }

@@ -2,6 +2,8 @@ package sim
 
 import (
 	"cmp"
+	"fmt"
+	"math"
 	"math/bits"
 	"slices"
 
@@ -16,6 +18,35 @@ type population struct {
 	index []uint32 // index[x]: the first rank whose leading bits are x or more
 	shift int      // bits of an identifier behind those of the index
 	ranks []uint32 // 0, 1, 2, ...: a subtree as a slice of ranks
+	stale uint64   // who is gone: peers whose draw is below it
+	seed  uint64   // of these draws
+}
+
+// maxStale bounds the share of peers that are gone.
+const maxStale = 0.95
+
+// strike makes a share of the peers fall silent. It refuses to leave fewer than
+// those of a goal and one to search for them.
+func (p *population) strike(share float64, goal int, seed uint64) error {
+	if share == 0 {
+		return nil
+	}
+	p.stale, p.seed = uint64(math.Ldexp(share, 64)), seed
+	live := 0
+	for rank := range p.ids {
+		if p.live(uint32(rank)) {
+			live++
+		}
+	}
+	if live <= goal {
+		return fmt.Errorf("sim: %d of %d peers answer, replication %d: want more peers", live, len(p.ids), goal)
+	}
+	return nil
+}
+
+// live reports whether a peer answers.
+func (p *population) live(rank uint32) bool {
+	return p.stale == 0 || stat.Hash(p.seed, lookupStale, uint64(rank)) >= p.stale
 }
 
 // newPopulation draws n distinct identifiers, so that all distances differ.

@@ -43,8 +43,12 @@ type RoundsConfig struct {
 	Admission   string `json:"admission"`   // First or Balanced; default First
 	Mode        string `json:"mode"`        // FindValue or FindNode; default FindValue
 	Replies     string `json:"replies"`     // BucketReplies or ClosestReplies; default BucketReplies
-	Seed        uint64 `json:"seed"`        // of identifiers, tables and lookups
-	Workers     int    `json:"-"`           // threads; default all cores. Results do not depend on it
+	// Stale is the share of the peers that are in tables but never answer, 0 to
+	// 0.95. The goal is the closest of the others, and it is they who search. Who is
+	// gone depends on the seed alone, so that all configurations meet the same.
+	Stale   float64 `json:"stale"`
+	Seed    uint64  `json:"seed"` // of identifiers, tables and lookups
+	Workers int     `json:"-"`    // threads; default all cores. Results do not depend on it
 }
 
 // RoundsResult is what RunRounds measured. A hop is a round: in mode value the
@@ -61,6 +65,9 @@ type RoundsResult struct {
 	// SuccessRatio is the share of lookups that met the goal: in mode node, that
 	// found the closest peer of all.
 	SuccessRatio float64 `json:"success_ratio"`
+	// Failed counts the lookups of mode value that ran out of peers to ask: all that
+	// they asked were gone. Hops are those of the others.
+	Failed int64 `json:"failed"`
 	// Recall is the share of the closest peers that mode node found.
 	Recall       float64 `json:"recall,omitempty"`
 	EntriesMean  float64 `json:"entries"`        // of a table
@@ -85,6 +92,9 @@ func RunRounds(ctx context.Context, cfg RoundsConfig, progress func(done, total 
 	}
 	cpu := CPUTime()
 	pop := newPopulation(cfg.Peers, cfg.Seed)
+	if err := pop.strike(cfg.Stale, cfg.Replication, cfg.Seed); err != nil {
+		return RoundsResult{}, err
+	}
 	t, err := newExplicit(ctx, pop, cfg.Bucket, cfg.Admission, cfg.Seed, cfg.Workers)
 	if err != nil {
 		return RoundsResult{}, err
@@ -144,6 +154,9 @@ func (c *RoundsConfig) complete() error {
 			return fmt.Errorf("sim: %s %q: want %s or %s", field.name, *field.value, field.words[0], field.words[1])
 		}
 	}
+	if !(c.Stale >= 0 && c.Stale <= maxStale) {
+		return fmt.Errorf("sim: stale share %v: want 0 to %v", c.Stale, maxStale)
+	}
 	if c.Replication >= c.Peers {
 		return fmt.Errorf("sim: replication %d in a network of %d peers: want fewer", c.Replication, c.Peers)
 	}
@@ -152,16 +165,20 @@ func (c *RoundsConfig) complete() error {
 
 // tally adds up outcomes. All is whole numbers, so the order does not matter.
 type tally struct {
-	hops                    []int64
-	messages, found, recall int64
-	digest                  uint64
+	hops                            []int64 // lookups that did not fail
+	messages, found, failed, recall int64
+	digest                          uint64
 }
 
 func (t *tally) add(i int, out outcome) {
-	for len(t.hops) <= out.rounds {
-		t.hops = append(t.hops, 0)
+	if out.failed {
+		t.failed++
+	} else {
+		for len(t.hops) <= out.rounds {
+			t.hops = append(t.hops, 0)
+		}
+		t.hops[out.rounds]++
 	}
-	t.hops[out.rounds]++
 	t.messages += int64(out.messages)
 	t.recall += int64(out.recall)
 	if out.found {
@@ -179,12 +196,16 @@ func (t *tally) merge(other *tally) {
 	}
 	t.messages += other.messages
 	t.found += other.found
+	t.failed += other.failed
 	t.recall += other.recall
 	t.digest += other.digest
 }
 
 // count returns the lookups counted.
-func (t *tally) count() (n int64) {
+func (t *tally) count() int64 { return t.ended() + t.failed }
+
+// ended returns the lookups that did not fail.
+func (t *tally) ended() (n int64) {
 	for _, of := range t.hops {
 		n += of
 	}
@@ -197,15 +218,16 @@ func (t *tally) result(cfg *RoundsConfig) RoundsResult {
 		sum += int64(hops) * n
 		squares += int64(hops) * int64(hops) * n
 	}
-	n := float64(t.count())
-	mean := float64(sum) / n
+	n, ended := float64(t.count()), max(float64(t.ended()), 1)
+	mean := float64(sum) / ended
 	out := RoundsResult{
 		Config: *cfg, Seed: cfg.Seed, Workers: cfg.Workers,
 		HopsMean:          mean,
-		HopsSE:            math.Sqrt(max(float64(squares)/n-float64(mean*mean), 0) / n),
+		HopsSE:            math.Sqrt(max(float64(squares)/ended-float64(mean*mean), 0) / ended),
 		HopsHistogram:     t.hops,
 		MessagesPerLookup: float64(t.messages) / n,
 		SuccessRatio:      float64(t.found) / n,
+		Failed:            t.failed,
 		Digest:            fmt.Sprintf("%016x", t.digest),
 	}
 	if cfg.Mode == FindNode {

@@ -114,6 +114,31 @@ func TestFindNodeRounds(t *testing.T) {
 	}
 }
 
+// Peers that are gone cost hops and messages, and some lookups; the goal is those
+// that answer.
+func TestStalePeers(t *testing.T) {
+	cfg := RoundsConfig{Peers: 5000, Lookups: 5000, Seed: 3}
+	var last RoundsResult
+	for i, stale := range []float64{0, 0.3, 0.6} {
+		cfg.Stale = stale
+		out := rounds(t, cfg)
+		if out.Failed != int64(math.Round(float64(cfg.Lookups)*(1-out.SuccessRatio))) {
+			t.Errorf("stale %v: %d failed, success %v", stale, out.Failed, out.SuccessRatio)
+		}
+		if i > 0 && (out.HopsMean <= last.HopsMean || out.SuccessRatio > last.SuccessRatio) {
+			t.Errorf("stale %v: %v hops, success %v after %v hops, success %v", stale, out.HopsMean, out.SuccessRatio, last.HopsMean, last.SuccessRatio)
+		}
+		last = out
+	}
+	if last.Failed == 0 {
+		t.Error("nobody fails although 0.6 are gone")
+	}
+	cfg.Mode, cfg.Stale = FindNode, 0.3
+	if out := rounds(t, cfg); out.SuccessRatio < 0.99 {
+		t.Errorf("whole lookups: success %v", out.SuccessRatio)
+	}
+}
+
 // Same seed, same digest, for any number of workers; another seed, another one.
 func TestRoundsRepeat(t *testing.T) {
 	for _, mode := range []string{FindValue, FindNode} {
@@ -140,6 +165,8 @@ func TestRoundsConfig(t *testing.T) {
 		`admission "last"`:       {Peers: 100, Admission: "last"},
 		`mode "nb"`:              {Peers: 100, Mode: "nb"},
 		`replies "all"`:          {Peers: 100, Replies: "all"},
+		"stale share 1":          {Peers: 100, Stale: 1},
+		"of 40 peers answer":     {Peers: 40, Stale: 0.9},
 		"MiB, more than 8192":    {Peers: 1 << 17, Bucket: 1 << 12},
 		"concurrency -3: want 1": {Peers: 100, Concurrency: -3},
 	} {
