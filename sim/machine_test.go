@@ -2,7 +2,6 @@ package sim
 
 import (
 	"cmp"
-	"math/bits"
 	"slices"
 	"testing"
 	"time"
@@ -22,25 +21,17 @@ func TestKernelIsMachine(t *testing.T) {
 	for _, replies := range []string{BucketReplies, ClosestReplies} {
 		for _, concurrency := range []int{1, 3, 10} {
 			cfg := RoundsConfig{Peers: 3000, Mode: FindNode, Replies: replies, Concurrency: concurrency, Seed: uint64(concurrency)}
-			if replies == BucketReplies && concurrency == 10 {
+			if concurrency == 10 {
 				cfg.Stale = 0.3
 			}
-			if err := cfg.complete(); err != nil {
-				t.Fatal(err)
-			}
-			pop := newPopulation(cfg.Peers, cfg.Seed)
-			if err := pop.strike(cfg.Stale, cfg.Replication, cfg.Seed); err != nil {
-				t.Fatal(err)
-			}
-			tables, err := newExplicit(t.Context(), pop, cfg.Bucket, cfg.Admission, cfg.Seed, 2)
+			w, err := staticOf(cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := newSearcher(&cfg, pop, tables)
-			d := roundDriver{cfg: &cfg, pop: pop, tables: tables}
+			s, d := newSearcher(w), roundDriver{plain{w.cfg, w.pop, w.tables()}}
 			for i := range lookups {
 				from, target := s.draw(i)
-				got, err := s.findNode(from, target)
+				got, err := s.search(i)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -56,20 +47,16 @@ func TestKernelIsMachine(t *testing.T) {
 
 // answered returns the distances of the closest peers that answered a whole lookup.
 func (s *searcher) answered() (dist []uint64) {
-	for i, rank := range s.best.rank[:s.best.n] {
-		if s.best.asked[i] && s.pop.live(rank) && len(dist) < s.cfg.Replication {
-			dist = append(dist, s.best.dist[i])
+	for _, p := range s.best.peers {
+		if p.asked && s.pop.live(p.rank) && len(dist) < s.cfg.Replication {
+			dist = append(dist, p.dist)
 		}
 	}
 	return dist
 }
 
 // roundDriver drives lookup.Search in rounds over static tables.
-type roundDriver struct {
-	cfg    *RoundsConfig
-	pop    *population
-	tables tables
-}
+type roundDriver struct{ plain }
 
 func (d *roundDriver) search(from uint32, target uint64) (rounds, messages int, found []uint64) {
 	search := lookup.New(lookup.Config{
@@ -98,28 +85,10 @@ func (d *roundDriver) search(from uint32, target uint64) (rounds, messages int, 
 	return rounds, search.Queries(), found
 }
 
-// reply is the rule of replies, written for clarity.
-func (d *roundDriver) reply(peer uint32, target uint64) []lookup.Candidate {
-	buckets := make([][]uint32, 64)
-	for b := range buckets {
-		if lo, hi := d.pop.subtree(d.pop.ids[peer], b); hi-lo > 1 {
-			buckets[b] = d.tables.members(peer, b, nil)
-		}
-	}
-	b := bits.LeadingZeros64(d.pop.ids[peer] ^ target)
-	known := slices.Concat(buckets...)
-	if d.cfg.Replies == BucketReplies {
-		known = buckets[b]
-		if len(known) == 0 {
-			known = slices.Concat(buckets[b+1:]...)
-		}
-		for lower := b - 1; lower >= 0 && len(known) == 0; lower-- {
-			known = buckets[lower]
-		}
-	}
-	known = slices.Clone(known)
+// reply returns the closest of what a peer answers.
+func (d *roundDriver) reply(peer uint32, target uint64) (out []lookup.Candidate) {
+	known := d.plain.reply(peer, target)
 	slices.SortFunc(known, func(x, y uint32) int { return cmp.Compare(d.pop.ids[x]^target, d.pop.ids[y]^target) })
-	var out []lookup.Candidate
 	for _, rank := range known[:min(len(known), d.cfg.Replication)] {
 		out = append(out, lookup.Candidate{Peer: key.ID{d.pop.ids[rank]}})
 	}

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/shoalnet/shoal/place"
 	"github.com/shoalnet/shoal/stat"
 )
 
@@ -21,8 +24,16 @@ const (
 
 // The admissions of RunRounds.
 const (
-	First    = "first"    // each bucket is a random sample of its candidates, for each owner
-	Balanced = "balanced" // each bucket is spread evenly over its subtrees, by the offline recursion
+	First      = "first"      // each bucket is a random sample of its candidates, for each owner
+	Balanced   = "balanced"   // each bucket is spread evenly over its subtrees, by the offline recursion
+	Stratified = "stratified" // a random sample spread evenly over the candidates in the order of their identifiers
+	Near       = "near"       // each member is the nearest by round-trip time of a few random candidates
+)
+
+// The tables of RunRounds. They hold the same peers and give the same results.
+const (
+	Implicit = "implicit" // computed whenever one is read: no memory
+	Explicit = "explicit" // made before the lookups: 4 bytes an entry, up to 8 GiB
 )
 
 // The rules by which peers of RunRounds choose whom to return.
@@ -36,11 +47,14 @@ const (
 type RoundsConfig struct {
 	Peers       int    `json:"peers"`       // in the network, at least 2
 	Bucket      int    `json:"bucket"`      // entries of a bucket; default 20
+	Shape       []int  `json:"shape"`       // entries by bucket, the last for all that follow; default Bucket for all
 	Concurrency int    `json:"concurrency"` // peers asked in a round, the first one in mode value; default 10
 	Later       int    `json:"later"`       // peers asked in later rounds of mode value; default 20, as in the published program
 	Replication int    `json:"replication"` // closest peers that count as the goal, and the width of a whole lookup; default 20
 	Lookups     int    `json:"lookups"`     // default 10,000
-	Admission   string `json:"admission"`   // First or Balanced; default First
+	Admission   string `json:"admission"`   // First, Balanced, Stratified or Near; default First
+	NearOf      int    `json:"near_of"`     // candidates of admission Near for each member; default 4
+	Tables      string `json:"tables"`      // Implicit or Explicit; default Explicit for Balanced and Near if they fit, whose draws take long
 	Mode        string `json:"mode"`        // FindValue or FindNode; default FindValue
 	Replies     string `json:"replies"`     // BucketReplies or ClosestReplies; default BucketReplies
 	// Stale is the share of the peers that are in tables but never answer, 0 to
@@ -49,6 +63,9 @@ type RoundsConfig struct {
 	Stale   float64 `json:"stale"`
 	Seed    uint64  `json:"seed"` // of identifiers, tables and lookups
 	Workers int     `json:"-"`    // threads; default all cores. Results do not depend on it
+	// World says how near peers are, for admission Near; at least as many as Peers.
+	// nil: the built-in one of the seed.
+	World *place.World `json:"-"`
 }
 
 // RoundsResult is what RunRounds measured. A hop is a round: in mode value the
@@ -90,27 +107,40 @@ func RunRounds(ctx context.Context, cfg RoundsConfig, progress func(done, total 
 	if err := cfg.complete(); err != nil {
 		return RoundsResult{}, err
 	}
-	cpu := CPUTime()
-	pop := newPopulation(cfg.Peers, cfg.Seed)
-	if err := pop.strike(cfg.Stale, cfg.Replication, cfg.Seed); err != nil {
-		return RoundsResult{}, err
-	}
-	t, err := newExplicit(ctx, pop, cfg.Bucket, cfg.Admission, cfg.Seed, cfg.Workers)
+	pop, err := settle(&cfg)
 	if err != nil {
 		return RoundsResult{}, err
 	}
+	return measure(ctx, cfg, pop, nil, progress)
+}
+
+// settle makes the peers of a network.
+func settle(cfg *RoundsConfig) (*population, error) {
+	pop := newPopulation(cfg.Peers, cfg.Seed)
+	return pop, pop.strike(cfg.Stale, cfg.Replication, cfg.Seed)
+}
+
+// measure makes the tables of a network and runs the lookups. The hops of each go
+// to record, unless that is nil.
+func measure(ctx context.Context, cfg RoundsConfig, pop *population, record []int32, progress func(done, total int)) (RoundsResult, error) {
+	cpu := CPUTime()
+	world, err := newStatic(ctx, &cfg, pop)
+	if err != nil {
+		return RoundsResult{}, err
+	}
+	entries, _ := pop.survey(world.shape, 0, 0, uint32(cfg.Peers))
 	started := time.Now()
-	sum, err := runLookups(ctx, &cfg, pop, t, progress)
+	sum, err := runLookups(ctx, world, record, progress)
+	elapsed := time.Since(started)
 	done := sum.count()
 	if err != nil && (ctx.Err() == nil || done == 0) {
 		return RoundsResult{}, err
 	}
-	elapsed := time.Since(started)
 	out := sum.result(&cfg)
-	out.EntriesMean = meanEntries(pop, t)
+	out.EntriesMean = float64(entries) / float64(cfg.Peers)
 	out.Interrupted = err != nil
 	out.LookupsPerS = float64(done) / elapsed.Seconds()
-	out.BytesPerNode = float64(8*len(pop.ids)+4*len(pop.index)+4*len(pop.ranks)+t.bytes()) / float64(cfg.Peers)
+	out.BytesPerNode = float64(pop.bytes()+world.bytes) / float64(cfg.Peers)
 	out.CPUSeconds = (CPUTime() - cpu).Seconds()
 	return out, err
 }
@@ -129,6 +159,7 @@ func (c *RoundsConfig) complete() error {
 		{"later concurrency", &c.Later, 20, 1, 1 << 10},
 		{"replication", &c.Replication, 20, 1, 1 << 10},
 		{"lookups", &c.Lookups, 10_000, 1, 1<<31 - 1},
+		{"candidates of a near member", &c.NearOf, 4, 1, 1 << 10},
 		{"workers", &c.Workers, runtime.GOMAXPROCS(0), 1, 1 << 10},
 	} {
 		if *field.value == 0 {
@@ -141,18 +172,42 @@ func (c *RoundsConfig) complete() error {
 	for _, field := range []struct {
 		name  string
 		value *string
-		words [2]string // the first is the default
+		words []string // the first is the default
 	}{
-		{"admission", &c.Admission, [2]string{First, Balanced}},
-		{"mode", &c.Mode, [2]string{FindValue, FindNode}},
-		{"replies", &c.Replies, [2]string{BucketReplies, ClosestReplies}},
+		{"admission", &c.Admission, []string{First, Balanced, Stratified, Near}},
+		{"mode", &c.Mode, []string{FindValue, FindNode}},
+		{"replies", &c.Replies, []string{BucketReplies, ClosestReplies}},
+		{"tables", &c.Tables, []string{"", Implicit, Explicit}},
 	} {
 		if *field.value == "" {
 			*field.value = field.words[0]
 		}
-		if *field.value != field.words[0] && *field.value != field.words[1] {
-			return fmt.Errorf("sim: %s %q: want %s or %s", field.name, *field.value, field.words[0], field.words[1])
+		if !slices.Contains(field.words, *field.value) {
+			return fmt.Errorf("sim: %s %q: want %s", field.name, *field.value, oneOf(field.words))
 		}
+	}
+	return c.check()
+}
+
+// oneOf lists words as "a, b or c". An empty one is not listed.
+func oneOf(words []string) string {
+	words = slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "" })
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+// check checks what belongs together, and fills in the shape.
+func (c *RoundsConfig) check() error {
+	if len(c.Shape) == 0 {
+		c.Shape = []int{c.Bucket}
+	}
+	for b, size := range c.Shape {
+		if size < 1 || size > 1<<16 {
+			return fmt.Errorf("sim: shape: bucket %d of %d: want 1 to %d", b, size, 1<<16)
+		}
+	}
+	if c.World != nil && c.World.Peers() < c.Peers {
+		return fmt.Errorf("sim: a world of %d peers for a network of %d: want as many", c.World.Peers(), c.Peers)
 	}
 	if !(c.Stale >= 0 && c.Stale <= maxStale) {
 		return fmt.Errorf("sim: stale share %v: want 0 to %v", c.Stale, maxStale)
@@ -237,16 +292,20 @@ func (t *tally) result(cfg *RoundsConfig) RoundsResult {
 }
 
 // runLookups spreads the lookups over the workers.
-func runLookups(ctx context.Context, cfg *RoundsConfig, pop *population, t tables, progress func(done, total int)) (*tally, error) {
-	parts := make([]tally, cfg.Workers)
-	err := spread(ctx, cfg.Lookups, cfg.Workers, func(worker int) func(int) error {
-		s := newSearcher(cfg, pop, t)
+func runLookups(ctx context.Context, world *static, record []int32, progress func(done, total int)) (*tally, error) {
+	parts := make([]tally, world.cfg.Workers)
+	err := spread(ctx, world.cfg.Lookups, world.cfg.Workers, func(worker int) func(int) error {
+		s := newSearcher(world)
 		return func(i int) error {
 			out, err := s.search(i)
-			if err == nil {
-				parts[worker].add(i, out)
+			if err != nil {
+				return err
 			}
-			return err
+			parts[worker].add(i, out)
+			if record != nil && !out.failed {
+				record[i] = int32(out.rounds)
+			}
+			return nil
 		}
 	}, progress)
 	sum := &tally{}
@@ -254,20 +313,6 @@ func runLookups(ctx context.Context, cfg *RoundsConfig, pop *population, t table
 		sum.merge(&parts[i])
 	}
 	return sum, err
-}
-
-// meanEntries counts what the tables hold.
-func meanEntries(pop *population, t tables) float64 {
-	entries := 0
-	for peer := range uint32(len(pop.ids)) {
-		for b := range 64 {
-			if lo, hi := pop.subtree(pop.ids[peer], b); hi-lo <= 1 {
-				break
-			}
-			entries += len(t.members(peer, b, nil))
-		}
-	}
-	return float64(entries) / float64(len(pop.ids))
 }
 
 // spread calls a function for 0 to n-1 from several goroutines. Each worker makes
