@@ -44,8 +44,9 @@ func (s *searcher) answer(peer uint32) {
 	s.named = s.named[:0]
 	s.reply(peer, min(bits.LeadingZeros64(s.pop.ids[peer]^s.path.key), 63))
 	if s.cfg.Stale > 0 {
-		s.learn(s.closest(s.named, s.cfg.Replication))
+		s.named = s.closest(s.named, s.cfg.Replication)
 	}
+	s.learn(s.named)
 }
 
 // first returns the closest peer of the goal.

@@ -31,20 +31,15 @@ func (s *searcher) findValue(from uint32) (outcome, error) {
 	return outcome{}, errEndless
 }
 
-// round is the peers to ask, and whom they name. Of the latter it keeps those in a
-// subtree around the key that is known to hold enough.
+// round is the peers to ask.
 type round struct {
-	sure []contact // to ask: most bits in common first
+	sure []contact // most bits in common first
 	edge []uint32  // all with equally many bits in common, fewer than those have,
 	lack int       // of whom the closest so many are to be asked too
+	next int       // how many that makes
 
-	room   int      // how many to ask in the next round
-	next   int      // how many will be
-	depth  int      // of the subtree
-	heard  []uint32 // peers in it, each once
-	deeper int      // how many of them are in the next deeper one
-	met    met
-	atGoal bool // a peer of the goal was named
+	met  met      // scratch of sift
+	rest []uint32 // scratch of sift
 }
 
 // contact is a peer to ask.
@@ -59,109 +54,118 @@ type contact struct {
 // that crowd it out.
 func (s *searcher) ask(room int) bool {
 	r := &s.round
-	r.room, r.depth, r.heard, r.deeper, r.atGoal = room, 0, r.heard[:0], 0, false
-	r.met.forget()
-	if len(r.sure) > 0 {
-		// The first to answer may already name enough of a deep subtree.
-		b := r.sure[0].common
-		if min(s.shape.size[b], int(s.path.size[b+1])) >= room {
-			r.depth = min(b+1, s.goal.depth)
-		}
-	}
+	s.named = s.named[:0]
 	for _, c := range r.sure {
-		if s.reply(c.rank, c.common); r.atGoal {
+		if s.leads(c) {
 			return true
 		}
 	}
 	if r.lack > 0 {
 		common := s.path.common(r.edge[0], 0)
 		for _, rank := range s.closest(r.edge, r.lack) {
-			if s.reply(rank, common); r.atGoal {
+			if s.leads(contact{rank, common}) {
 				return true
 			}
 		}
 	}
-	s.settle()
+	s.sift(room)
 	return s.cfg.Stale > 0 && s.muster()
 }
 
-// hear takes in whom a peer names.
-func (s *searcher) hear(members []uint32) {
+// leads asks a peer and reports whether it names one of the goal.
+func (s *searcher) leads(c contact) bool {
+	before := len(s.named)
+	s.reply(c.rank, c.common)
+	if s.cfg.Stale > 0 {
+		return false
+	}
+	// The sign of a difference says which number is smaller: no branch.
+	wide, deep := s.goal.depth, s.goal.depth+1
+	wideLo, wideSize := s.path.lo[wide], uint64(s.path.size[wide])
+	deepLo, deepSize := s.path.lo[deep], uint64(s.path.size[deep])
+	var maybe, surely uint64
+	for _, rank := range s.named[before:] {
+		maybe |= uint64(rank-wideLo) - wideSize
+		surely |= uint64(rank-deepLo) - deepSize
+	}
+	const sign = 1 << 63
+	return surely&sign != 0 || maybe&sign != 0 && slices.ContainsFunc(s.named[before:], s.reached)
+}
+
+// sift finds the peers to ask among those who were named. It goes to ever deeper
+// subtrees around the key as long as they hold enough of them.
+func (s *searcher) sift(room int) {
 	r := &s.round
-	lo, size := s.path.lo[r.depth], s.path.size[r.depth]
-	for _, rank := range members {
-		if rank-lo >= size {
-			continue // others are closer, and enough
+	depth := 0
+	if len(r.sure) > 0 {
+		// The first to answer may already have named enough of a deep subtree.
+		b := r.sure[0].common
+		if min(s.shape.size[b], int(s.path.size[b+1])) >= room {
+			depth = min(b+1, s.goal.depth)
 		}
-		if known, maybe := r.met.note(rank); known || maybe && slices.Contains(r.heard, rank) {
+	}
+	r.rest = slices.Grow(r.rest[:0], len(s.named))[:len(s.named)]
+	heard := s.distinct(s.named[:s.path.part(s.named, r.rest, depth)])
+	n := s.path.part(heard, r.rest, depth+1)
+	for ; n >= room && depth < s.goal.depth; n = s.path.part(heard, r.rest, depth+1) {
+		heard = heard[:n]
+		depth++
+	}
+	r.edge, r.rest = r.rest[:len(heard)-n], r.edge
+	r.rest = slices.Grow(r.rest[:0], n)[:n]
+	if heard = heard[:n]; n > room { // at the goal, among peers that are gone
+		heard = s.closest(heard, room)
+	}
+	r.lack = min(room-len(heard), len(r.edge))
+	r.next = len(heard) + r.lack
+	s.order(heard, depth+1)
+}
+
+// distinct drops peers that are named twice.
+func (s *searcher) distinct(ranks []uint32) []uint32 {
+	met := &s.round.met
+	met.forget()
+	kept := ranks[:0]
+	for _, rank := range ranks {
+		if known, maybe := met.note(rank); known || maybe && slices.Contains(kept, rank) {
 			continue
 		}
-		if s.cfg.Stale == 0 && s.reached(rank) {
-			r.atGoal = true
-			return
-		}
-		r.heard = append(r.heard, rank)
-		if s.path.holds(r.depth+1, rank) {
-			r.deeper++
-		}
+		kept = append(kept, rank)
 	}
-	for r.deeper >= r.room && r.depth < s.goal.depth {
-		s.narrow()
-	}
+	return kept
 }
 
-// narrow goes over to the next deeper subtree.
-func (s *searcher) narrow() {
+// order makes peers in the subtree of a depth those to ask, most bits in common
+// first.
+func (s *searcher) order(ranks []uint32, depth int) {
 	r := &s.round
-	r.depth++
-	kept, deeper := r.heard[:0], 0
-	for _, rank := range r.heard {
-		if s.path.holds(r.depth, rank) {
-			kept = append(kept, rank)
-			if s.path.holds(r.depth+1, rank) {
-				deeper++
-			}
-		}
-	}
-	r.heard, r.deeper = kept, deeper
-}
-
-// settle makes those who were named the peers to ask.
-func (s *searcher) settle() {
-	r := &s.round
-	if r.deeper > r.room { // at the goal, among peers that are gone
-		r.heard = s.closest(r.heard, r.room)
-	}
-	r.sure, r.edge = r.sure[:0], r.edge[:0]
-	for _, rank := range r.heard {
-		if s.path.holds(r.depth+1, rank) {
-			r.insert(contact{rank, s.path.common(rank, r.depth+1)})
+	r.sure = slices.Grow(r.sure[:0], len(ranks))[:len(ranks)]
+	for at := len(ranks); at > 0; depth++ {
+		n := 0
+		if depth < s.path.bottom {
+			n = s.path.part(ranks, r.rest, depth+1)
 		} else {
-			r.edge = append(r.edge, rank)
+			copy(r.rest, ranks)
 		}
+		for _, rank := range r.rest[:len(ranks)-n] {
+			at--
+			r.sure[at] = contact{rank, depth}
+		}
+		ranks = ranks[:n]
 	}
-	r.lack = min(r.room-len(r.sure), len(r.edge))
-	r.next = len(r.sure) + r.lack
-}
-
-// insert adds a peer to ask behind those with more bits in common.
-func (r *round) insert(c contact) {
-	r.sure = append(r.sure, c)
-	at := len(r.sure) - 1
-	for ; at > 0 && r.sure[at-1].common < c.common; at-- {
-		r.sure[at] = r.sure[at-1]
-	}
-	r.sure[at] = c
 }
 
 // muster finds out who of the peers to ask is gone, and leaves the others. It
 // reports whether one of these is of the goal.
 func (s *searcher) muster() bool {
 	r := &s.round
-	for _, rank := range s.closest(r.edge, r.lack) {
-		r.insert(contact{rank, s.path.common(rank, r.depth)})
+	if r.lack > 0 {
+		common := s.path.common(r.edge[0], 0)
+		for _, rank := range s.closest(r.edge, r.lack) {
+			r.sure = append(r.sure, contact{rank, common})
+		}
+		r.lack = 0
 	}
-	r.lack = 0
 	live := r.sure[:0]
 	for _, c := range r.sure {
 		if s.reached(c.rank) {

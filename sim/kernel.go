@@ -30,14 +30,12 @@ type searcher struct {
 
 	path  path
 	goal  goal
-	buf   []uint32 // a bucket
-	ranks []uint32 // scratch of limit
+	named []uint32 // whom the peers of a round, or one peer, named
 	dist  []uint64 // scratch of closest
 
 	round   round    // mode value
 	best    nearest  // mode node: closest peers known
 	request []uint32 // mode node: whom to ask now
-	named   []uint32 // mode node with peers that are gone: a reply
 }
 
 // outcome is what one search found and cost.
@@ -51,7 +49,6 @@ func newSearcher(w *static) *searcher {
 	s := &searcher{
 		cfg: w.cfg, pop: w.pop, shape: w.shape, tables: w.tables(),
 		depth: bits.Len(uint(len(w.pop.ids)/w.cfg.Replication)) + 2,
-		buf:   make([]uint32, w.shape.largest()),
 	}
 	s.path.pop = w.pop
 	s.best.room = w.cfg.Replication
@@ -87,16 +84,17 @@ const (
 	lookupStale
 )
 
-// reply hears what a peer answers that shares b bits with the key, which is less
-// than the path is deep. The candidates of its bucket share one bit more.
+// reply adds to those named whom a peer answers with that shares b bits with the
+// key, which is less than the path is deep.
 func (s *searcher) reply(peer uint32, b int) {
-	lo, n := s.path.lo[b+1], s.path.size[b+1]
-	got := s.bucket(peer, b, lo, lo+n)
-	enough := 1
+	before, enough := len(s.named), 1
 	if s.cfg.Replies == ClosestReplies {
 		enough = s.cfg.Replication
 	}
-	if got >= enough {
+	// The candidates of the key's bucket share one bit more with the key.
+	lo, n := s.path.lo[b+1], s.path.size[b+1]
+	s.named = s.tables.members(peer, b, lo, lo+n, s.named)
+	if len(s.named)-before >= enough {
 		return
 	}
 	// The deeper buckets hold the next closest; they end where the peer is alone.
@@ -105,29 +103,12 @@ func (s *searcher) reply(peer uint32, b int) {
 			break
 		}
 		lo, hi := s.pop.bucket(peer, deeper)
-		got += s.bucket(peer, deeper, lo, hi)
+		s.named = s.tables.members(peer, deeper, lo, hi, s.named)
 	}
-	for lower := b - 1; lower >= 0 && got < enough; lower-- {
+	for lower := b - 1; lower >= 0 && len(s.named)-before < enough; lower-- {
 		lo, hi := s.pop.bucket(peer, lower)
-		got += s.bucket(peer, lower, lo, hi)
+		s.named = s.tables.members(peer, lower, lo, hi, s.named)
 	}
-}
-
-// bucket hears the members of one bucket and returns their number.
-func (s *searcher) bucket(peer uint32, b int, lo, hi uint32) int {
-	if lo == hi {
-		return 0
-	}
-	members := s.tables.members(peer, b, lo, hi, s.buf)
-	switch {
-	case s.cfg.Mode == FindValue:
-		s.hear(members)
-	case s.cfg.Stale > 0:
-		s.named = append(s.named, members...)
-	default:
-		s.learn(members)
-	}
-	return len(members)
 }
 
 // closest moves the n closest of some peers to the front, closest first, and
@@ -160,10 +141,9 @@ func (s *searcher) closest(ranks []uint32, n int) []uint32 {
 
 // goal is the peers closest to a key that answer.
 type goal struct {
-	size   int
+	size   int    // how many
 	except uint32 // is not one of them
 	depth  int    // of the smallest subtree around the key that holds them all
-	limit  uint64 // distance of the last; 0: not known yet
 }
 
 // nobody is no peer's rank.
@@ -194,7 +174,7 @@ func (s *searcher) present(d int) int {
 	if s.path.holds(d, s.goal.except) {
 		n--
 	}
-	if s.pop.stale > 0 {
+	if s.pop.gone != nil {
 		for rank := s.path.lo[d]; rank < s.path.lo[d]+s.path.size[d]; rank++ {
 			if !s.pop.live(rank) {
 				n--
@@ -204,29 +184,38 @@ func (s *searcher) present(d int) int {
 	return n
 }
 
-// limit returns the distance of the farthest peer of the goal. It is in the half
-// of the goal's subtree that the key is not in.
-func (s *searcher) limit() uint64 {
-	g := &s.goal
-	if g.limit == 0 {
-		s.ranks = s.ranks[:0]
-		for rank := s.path.lo[g.depth]; s.path.holds(g.depth, rank); rank++ {
-			if !s.path.holds(g.depth+1, rank) && rank != g.except && s.pop.live(rank) {
-				s.ranks = append(s.ranks, rank)
-			}
-		}
-		lack := max(g.size-s.present(g.depth+1), 1)
-		s.closest(s.ranks, lack)
-		g.limit = s.dist[lack-1]
-	}
-	return g.limit
-}
-
 // reached reports whether a peer is one of the goal.
 func (s *searcher) reached(rank uint32) bool {
-	d := s.goal.depth
-	return s.path.holds(d, rank) && rank != s.goal.except && s.pop.live(rank) &&
-		(s.path.holds(d+1, rank) || s.pop.ids[rank]^s.path.key <= s.limit())
+	return s.path.holds(s.goal.depth, rank) && rank != s.goal.except && s.pop.live(rank) &&
+		(s.path.holds(s.goal.depth+1, rank) || s.ahead(rank) < s.goal.size)
+}
+
+// ahead counts the peers that come before one that is in the goal's subtree but
+// not in the next deeper one.
+func (s *searcher) ahead(rank uint32) int {
+	lo, n := s.path.lo[s.goal.depth], s.path.size[s.goal.depth]
+	if from := s.path.lo[s.goal.depth+1]; from == lo { // the half that the peer is in
+		lo += s.path.size[s.goal.depth+1]
+	}
+	n -= s.path.size[s.goal.depth+1]
+	ids := s.pop.ids[lo : lo+n]
+	dist, closer := s.pop.ids[rank]^s.path.key, s.present(s.goal.depth+1)
+	for _, id := range ids {
+		if id^s.path.key < dist {
+			closer++
+		}
+	}
+	if s.goal.except-lo < n && s.pop.ids[s.goal.except]^s.path.key < dist {
+		closer--
+	}
+	if s.pop.gone != nil {
+		for i, id := range ids {
+			if id^s.path.key < dist && !s.pop.live(lo+uint32(i)) {
+				closer--
+			}
+		}
+	}
+	return closer
 }
 
 // met remembers peers, until others take their place.

@@ -129,7 +129,7 @@ func TestSampleIsUniform(t *testing.T) {
 		}
 		var single [candidates]float64
 		var pair [candidates][candidates]float64
-		buf := make([]uint32, members)
+		buf := make([]uint32, 0, members)
 		draws := newDrawn(w)
 		for peer := range uint32(peers) {
 			row := draws.members(peer, 3, 10, 10+candidates, buf)
