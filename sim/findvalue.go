@@ -37,9 +37,6 @@ type round struct {
 	edge []uint32  // all with equally many bits in common, fewer than those have,
 	lack int       // of whom the closest so many are to be asked too
 	next int       // how many that makes
-
-	met  met      // scratch of sift
-	rest []uint32 // scratch of sift
 }
 
 // contact is a peer to ask.
@@ -104,15 +101,15 @@ func (s *searcher) sift(room int) {
 			depth = min(b+1, s.goal.depth)
 		}
 	}
-	r.rest = slices.Grow(r.rest[:0], len(s.named))[:len(s.named)]
-	heard := s.distinct(s.named[:s.path.part(s.named, r.rest, depth)])
-	n := s.path.part(heard, r.rest, depth+1)
-	for ; n >= room && depth < s.goal.depth; n = s.path.part(heard, r.rest, depth+1) {
+	s.rest = slices.Grow(s.rest[:0], len(s.named))[:len(s.named)]
+	heard := s.distinct(s.named[:s.path.part(s.named, s.rest, depth)])
+	n := s.path.part(heard, s.rest, depth+1)
+	for ; n >= room && depth < s.goal.depth; n = s.path.part(heard, s.rest, depth+1) {
 		heard = heard[:n]
 		depth++
 	}
-	r.edge, r.rest = r.rest[:len(heard)-n], r.edge
-	r.rest = slices.Grow(r.rest[:0], n)[:n]
+	r.edge, s.rest = s.rest[:len(heard)-n], r.edge
+	s.rest = slices.Grow(s.rest[:0], n)[:n]
 	if heard = heard[:n]; n > room { // at the goal, among peers that are gone
 		heard = s.closest(heard, room)
 	}
@@ -123,11 +120,10 @@ func (s *searcher) sift(room int) {
 
 // distinct drops peers that are named twice.
 func (s *searcher) distinct(ranks []uint32) []uint32 {
-	met := &s.round.met
-	met.forget()
+	s.met.forget()
 	kept := ranks[:0]
 	for _, rank := range ranks {
-		if known, maybe := met.note(rank); known || maybe && slices.Contains(kept, rank) {
+		if known, maybe := s.met.note(rank); known || maybe && slices.Contains(kept, rank) {
 			continue
 		}
 		kept = append(kept, rank)
@@ -143,11 +139,11 @@ func (s *searcher) order(ranks []uint32, depth int) {
 	for at := len(ranks); at > 0; depth++ {
 		n := 0
 		if depth < s.path.bottom {
-			n = s.path.part(ranks, r.rest, depth+1)
+			n = s.path.part(ranks, s.rest, depth+1)
 		} else {
-			copy(r.rest, ranks)
+			copy(s.rest, ranks)
 		}
-		for _, rank := range r.rest[:len(ranks)-n] {
+		for _, rank := range s.rest[:len(ranks)-n] {
 			at--
 			r.sure[at] = contact{rank, depth}
 		}

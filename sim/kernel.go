@@ -30,8 +30,10 @@ type searcher struct {
 
 	path  path
 	goal  goal
-	named []uint32 // whom the peers of a round, or one peer, named
-	dist  []uint64 // scratch of closest
+	named []uint32 // whom the peers of a round named
+	met   met      // which of them are known
+	rest  []uint32 // scratch
+	dist  []uint64 // scratch
 
 	round   round    // mode value
 	best    nearest  // mode node: closest peers known
@@ -111,14 +113,19 @@ func (s *searcher) reply(peer uint32, b int) {
 	}
 }
 
-// closest moves the n closest of some peers to the front, closest first, and
-// returns them. Their distances are then in s.dist.
-func (s *searcher) closest(ranks []uint32, n int) []uint32 {
-	dist := s.dist[:0]
+// distances returns those of some peers. It is valid until the next call.
+func (s *searcher) distances(ranks []uint32) []uint64 {
+	s.dist = s.dist[:0]
 	for _, rank := range ranks {
-		dist = append(dist, s.pop.ids[rank]^s.path.key)
+		s.dist = append(s.dist, s.pop.ids[rank]^s.path.key)
 	}
-	s.dist = dist
+	return s.dist
+}
+
+// closest moves the n closest of some peers to the front, closest first, and
+// returns them.
+func (s *searcher) closest(ranks []uint32, n int) []uint32 {
+	dist := s.distances(ranks)
 	if n = min(n, len(ranks)); n == 0 {
 		return nil
 	}
