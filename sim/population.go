@@ -143,15 +143,15 @@ func (p *population) around(id uint64, n int) (lo, hi uint32) {
 
 // nearest returns the ranks of the n peers closest to a key, closest first.
 func (p *population) nearest(id uint64, n int) []uint32 {
-	ranks := span(p.around(id, n))
+	ranks := ranksOf(p.around(id, n))
 	slices.SortFunc(ranks, func(a, b uint32) int { return cmp.Compare(p.ids[a]^id, p.ids[b]^id) })
 	return ranks[:min(n, len(ranks))]
 }
 
-// span returns the ranks from lo up to hi.
-func span(lo, hi uint32) []uint32 { return appendSpan(nil, lo, hi) }
+// ranksOf returns the ranks from lo up to hi.
+func ranksOf(lo, hi uint32) []uint32 { return appendRanks(nil, lo, hi) }
 
-func appendSpan(to []uint32, lo, hi uint32) []uint32 {
+func appendRanks(to []uint32, lo, hi uint32) []uint32 {
 	for ; lo < hi; lo++ {
 		to = append(to, lo)
 	}

@@ -79,7 +79,7 @@ const step = 0x9e3779b97f4a7c15
 func (t *drawn) members(peer uint32, b int, lo, hi uint32, to []uint32) []uint32 {
 	size := t.shape.size[b]
 	if int(hi-lo) <= size {
-		return appendSpan(to, lo, hi)
+		return appendRanks(to, lo, hi)
 	}
 	to = slices.Grow(to, size)
 	row := t.row(peer, b, lo, hi, size, to[len(to):])
@@ -178,7 +178,7 @@ func (t *drawn) approach(to []uint32, word uint64, peer, lo, n uint32, size int)
 // gives all it has, and a coin decides an odd one.
 func (t *drawn) pick(to []uint32, draw *stat.Stream, lo, hi uint32, depth, n int) []uint32 {
 	if int(hi-lo) <= n {
-		return appendSpan(to, lo, hi)
+		return appendRanks(to, lo, hi)
 	}
 	if n == 0 {
 		return to
@@ -294,7 +294,7 @@ func newExplicit(ctx context.Context, w *static) (*explicit, error) {
 func (t *explicit) members(peer uint32, b int, lo, hi uint32, to []uint32) []uint32 {
 	size := t.shape.size[b]
 	if int(hi-lo) <= size {
-		return appendSpan(to, lo, hi)
+		return appendRanks(to, lo, hi)
 	}
 	at := int(peer)*t.stride + t.offset[b]
 	return append(to, t.rows[at:at+size]...)
