@@ -54,7 +54,7 @@ type RoundsConfig struct {
 	Lookups     int    `json:"lookups"`     // default 10,000
 	Admission   string `json:"admission"`   // First, Balanced, Stratified or Near; default First
 	NearOf      int    `json:"near_of"`     // candidates of admission Near for each member; default 4
-	Tables      string `json:"tables"`      // Implicit or Explicit; default Explicit for Balanced and Near if they fit, whose draws take long
+	Tables      string `json:"tables"`      // Implicit or Explicit; default Explicit where it is faster: for Balanced and Near and many lookups
 	Mode        string `json:"mode"`        // FindValue or FindNode; default FindValue
 	Replies     string `json:"replies"`     // BucketReplies or ClosestReplies; default BucketReplies
 	// Stale is the share of the peers that are in tables but never answer, 0 to

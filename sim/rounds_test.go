@@ -71,6 +71,21 @@ func TestBalancedBuckets(t *testing.T) {
 	}
 }
 
+// A million peers, against an independent program (200,000 searches), in the memory
+// that is promised.
+func TestMillionPeers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a second")
+	}
+	out := rounds(t, RoundsConfig{Peers: 1_000_000, Lookups: 200_000, Seed: 1})
+	if math.Abs(out.HopsMean-2.7314) > 0.004 || math.Abs(out.MessagesPerLookup-25.67) > 0.05 {
+		t.Errorf("%.4f hops, %.2f tables; want 2.7314, 25.67", out.HopsMean, out.MessagesPerLookup)
+	}
+	if out.BytesPerNode > 15 {
+		t.Errorf("%.1f bytes a peer", out.BytesPerNode)
+	}
+}
+
 // Ten peers in each round instead of ten and then twenty: the same hops, fewer
 // tables read.
 func TestLaterRounds(t *testing.T) {

@@ -227,7 +227,10 @@ func newStatic(ctx context.Context, cfg *RoundsConfig, pop *population) (*static
 	if cfg.Tables == "" {
 		cfg.Tables = Implicit
 		slow := cfg.Admission == Balanced || cfg.Admission == Near
-		if _, need := rowsOf(pop, w.shape); slow && need <= maxRows {
+		depth, need := rowsOf(pop, w.shape)
+		// A lookup reads some tables, most of them once: few lookups do not pay for
+		// making all.
+		if slow && need <= maxRows && depth*cfg.Peers <= 4*cfg.Lookups {
 			cfg.Tables = Explicit
 		}
 	}

@@ -28,7 +28,7 @@ func (r *roundsFlags) bind(f *pflag.FlagSet) {
 	f.IntVar(&c.Lookups, "lookups", 200000, "lookups to simulate")
 	f.StringVar(&c.Admission, "admission", sim.First, "who gets into a bucket: first, balanced, stratified or near")
 	f.IntVar(&c.NearOf, "near-of", 4, "random candidates of which admission near takes the nearest")
-	f.StringVar(&c.Tables, "tables", "", "implicit: computed when read, no memory; explicit: made before. Same results (default: explicit for the slow admissions balanced and near, if they fit)")
+	f.StringVar(&c.Tables, "tables", "", "implicit: computed when read, no memory; explicit: made before. Same results (default: explicit where it is faster, for admissions balanced and near and many lookups)")
 	f.StringVar(&c.Mode, "mode", sim.FindValue, "value: to the first contact with the goal; node: until all closest peers have answered")
 	f.Float64Var(&c.Stale, "stale", 0, "share of the peers that are in tables but never answer")
 	f.IntVar(&c.Workers, "workers", 0, "threads (default: all cores); the result does not depend on it")
