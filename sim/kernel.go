@@ -28,10 +28,7 @@ type searcher struct {
 	shape  *shape
 	depth  int // of the path to a key: deeper than most goals
 
-	begun [batch]begun // lookups from number since on
-	since int
-
-	path  *path // of the current one
+	path  path
 	goal  goal
 	named []uint32 // whom the peers of a round named
 	met   met      // which of them are known
@@ -55,10 +52,7 @@ func newSearcher(w *static) *searcher {
 		cfg: w.cfg, pop: w.pop, shape: w.shape, tables: w.tables(),
 		depth: bits.Len(uint(len(w.pop.ids)/w.cfg.Replication)) + 2,
 	}
-	for i := range s.begun {
-		s.begun[i].path.pop = w.pop
-	}
-	s.since = -batch
+	s.path.pop = w.pop
 	s.best.room = w.cfg.Replication
 	if w.cfg.Stale > 0 {
 		s.best.room += remembered
@@ -66,33 +60,10 @@ func newSearcher(w *static) *searcher {
 	return s
 }
 
-// batch is how many lookups begin together, so that their reads of the index
-// overlap.
-const batch = 16
-
-// begun is a lookup of which the path is known.
-type begun struct {
-	from uint32
-	path path
-}
-
-// begin begins the lookups from number first on.
-func (s *searcher) begin(first int) {
-	s.since = first
-	for i := range s.begun {
-		var target uint64
-		s.begun[i].from, target = s.draw(first + i)
-		s.begun[i].path.aim(target, s.depth)
-	}
-}
-
 // search runs lookup number i: from a random peer for a random key.
 func (s *searcher) search(i int) (outcome, error) {
-	if i < s.since || i >= s.since+batch {
-		s.begin(i - i%batch)
-	}
-	s.path = &s.begun[i-s.since].path
-	from := s.begun[i-s.since].from
+	from, target := s.draw(i)
+	s.path.aim(target, s.depth)
 	if s.cfg.Mode == FindNode {
 		return s.findNode(from)
 	}

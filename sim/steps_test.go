@@ -97,7 +97,6 @@ func (m *meter) walk(lookups int) (u use) {
 	u.lookups = float64(lookups)
 	for i := range lookups {
 		from, target := s.draw(i)
-		s.path = &path{pop: s.pop}
 		s.path.aim(target, s.depth)
 		if s.seek(nobody); s.reached(from) {
 			continue
@@ -105,7 +104,7 @@ func (m *meter) walk(lookups int) (u use) {
 		r.sure, r.lack = append(r.sure[:0], contact{from, s.path.common(from, 0)}), 0
 		for room := s.cfg.Concurrency; ; room = s.cfg.Later {
 			s.named = s.named[:0]
-			now := scene{path: *s.path, goal: s.goal, sure: slices.Clone(r.sure[:min(1, len(r.sure))]), room: room}
+			now := scene{path: s.path, goal: s.goal, sure: slices.Clone(r.sure[:min(1, len(r.sure))]), room: room}
 			found := m.askAll(&now, &u)
 			u.tables += float64(len(now.contacts))
 			if !found {
@@ -156,11 +155,15 @@ func (m *meter) steps(b *testing.B, u *use) {
 	m.time(b, "count", 1, func(i uint64) {
 		counted.add(int(i), outcome{rounds: int(i & 3), messages: int(i & 31)})
 	})
-	m.time(b, "begin", batch, func(i uint64) { s.begin(int(i) * batch) })
-	m.time(b, "goal_window", batch, func(i uint64) {
-		for j := range s.begun {
-			s.path = &s.begun[j].path
-			s.seek(nobody)
+	waits := uint64(0)
+	m.time(b, "begin", 1, func(i uint64) {
+		// Each waits for the one before, as the rest of a lookup waits for it.
+		from, key := s.draw(int(i))
+		s.path.aim(key^waits, s.depth)
+		s.seek(nobody)
+		waits = uint64(s.path.common(from, 0))
+		if s.reached(from) {
+			waits++
 		}
 	})
 	m.time(b, "lower_bound", 1, func(i uint64) { sink += uint64(s.pop.lower(stat.Mix(i))) })
@@ -180,7 +183,7 @@ func (m *meter) steps(b *testing.B, u *use) {
 	}
 	m.time(b, "table", float64(contacts)/float64(len(u.scenes)), func(i uint64) {
 		now := &u.scenes[i%uint64(len(u.scenes))]
-		s.path, s.goal, s.named = &now.path, now.goal, s.named[:0]
+		s.path, s.goal, s.named = now.path, now.goal, s.named[:0]
 		for _, c := range now.contacts {
 			if s.leads(c) {
 				sink++
@@ -194,7 +197,7 @@ func (m *meter) steps(b *testing.B, u *use) {
 		scenes := of.scenes
 		m.time(b, of.step, 1, func(i uint64) {
 			now := scenes[i%uint64(len(scenes))]
-			s.path, s.goal = &now.path, now.goal
+			s.path, s.goal = now.path, now.goal
 			s.named = append(s.named[:0], now.named...)
 			s.round.sure = append(s.round.sure[:0], now.sure...)
 			s.sift(now.room)
@@ -203,9 +206,9 @@ func (m *meter) steps(b *testing.B, u *use) {
 	ranks := make([]uint32, 10)
 	m.time(b, "resolve", float64(len(ranks)), func(i uint64) {
 		for j := range ranks {
-			ranks[j] = uint32(stat.Mix(i*16+uint64(j)) >> 32 * uint64(len(s.pop.ids)) >> 32)
+			ranks[j] = uint32(stat.Mix(i*16+uint64(j)^waits<<32) >> 32 * uint64(len(s.pop.ids)) >> 32)
 		}
-		sink += uint64(s.closest(ranks, 5)[0])
+		waits = uint64(s.closest(ranks, 5)[0])
 	})
 }
 
@@ -219,7 +222,7 @@ func (m *meter) lookups(b *testing.B, u *use) {
 		counted.add(int(i), out)
 	})
 	n := u.lookups
-	predicted := m.ns["count"] + m.ns["begin"] + m.ns["goal_window"] + u.tables/n*m.ns["table"] +
+	predicted := m.ns["count"] + m.ns["begin"] + u.tables/n*m.ns["table"] +
 		u.small/n*m.ns["sift_first"] + u.large/n*m.ns["sift_later"] + u.resolved/n*m.ns["resolve"]
 	b.Run("sum", func(b *testing.B) {
 		b.ReportMetric(0, "ns/op")
