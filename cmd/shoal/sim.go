@@ -27,6 +27,7 @@ func newSimCommand(a *app) *cobra.Command {
   shoal sim events --peers 1000 --latency DIR --stale 0.1`,
 	}
 	cmd.AddCommand(newSimRoundsCommand(a), newSimEventsCommand(a))
+	cmd.AddCommand(newSimLookupsCommand(a))
 	return cmd
 }
 

@@ -1,0 +1,272 @@
+package sim
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/shoalnet/shoal/key"
+	"github.com/shoalnet/shoal/lookup"
+	"github.com/shoalnet/shoal/stat"
+)
+
+// walker drives lookups in a static network, one after the other, each on its own
+// timeline.
+type walker struct {
+	net *staticNet
+
+	// Of the lookup under way:
+	from    uint32
+	target  uint64
+	trips   uint64 // seed of its delays
+	search  *lookup.Search
+	replies []reply // under way, the next one last; at one time, in the order of requests
+	goal    few     // the closest present peers
+	out     milestones
+	known   []uint32 // those in the searching peer's table, sorted; rule Members only
+
+	// What answers have taught, over all lookups.
+	answers int
+	hopTime time.Duration
+	gains   int
+	bits    float64
+
+	// Scratch:
+	buf   []uint32 // a bucket
+	near  few      // a reply
+	named []lookup.Candidate
+	found []key.ID
+}
+
+// reply is what becomes of a request: an answer, or nothing until the deadline.
+type reply struct {
+	at     time.Duration
+	peer   uint32
+	asked  time.Duration
+	failed bool
+}
+
+func newWalker(net *staticNet) *walker { return &walker{net: net} }
+
+// lookup runs a lookup: number i of those with a name.
+func (w *walker) lookup(name string, i int) milestones {
+	draw := stat.NewStream(w.net.cfg.Seed, name, uint64(i))
+	w.target, w.trips = draw.Uint64(), draw.Uint64()
+	for w.from = w.anybody(draw); !w.net.present(w.from); w.from = w.anybody(draw) {
+	}
+	w.out, w.replies = milestones{done: true}, w.replies[:0]
+	w.aim()
+	w.acquaint()
+	w.search = lookup.New(lookup.Config{
+		Target: key.ID{w.target}, Self: w.id(w.from), K: w.net.k, Settings: w.net.settings, Depth: w.net.depth,
+	}, w.closest(w.from, w.net.k))
+	w.run()
+	w.out.messages = int32(w.search.Queries())
+	w.found = w.search.Result(w.net.k, w.found[:0])
+	for _, id := range w.found {
+		if id.Short()^w.target <= w.goal.dist[len(w.goal.dist)-1] {
+			w.out.recall++
+		}
+	}
+	return w.out
+}
+
+func (w *walker) anybody(draw *stat.Stream) uint32 { return uint32(draw.IntN(len(w.net.pop.ids))) }
+
+func (w *walker) id(peer uint32) key.ID { return key.ID{w.net.pop.ids[peer]} }
+
+// aim notes the closest present peers but the one that searches.
+func (w *walker) aim() {
+	pop, k := w.net.pop, w.net.k
+	for wide := k + 1; ; wide *= 2 {
+		w.goal.reset(k)
+		lo, hi := pop.around(w.target, wide)
+		for rank := lo; rank < hi; rank++ {
+			if rank != w.from && w.net.present(rank) {
+				w.goal.add(pop.ids[rank]^w.target, rank)
+			}
+		}
+		if len(w.goal.rank) == k || wide >= len(pop.ids) {
+			return
+		}
+	}
+}
+
+// acquaint notes whom the searching peer knows.
+func (w *walker) acquaint() {
+	if w.net.cfg.Predict != Members || !w.net.predicts {
+		return
+	}
+	w.known = w.known[:0]
+	for b := range 64 {
+		if lo, hi := w.net.pop.subtree(w.net.pop.ids[w.from], b); hi-lo <= 1 {
+			break
+		}
+		w.buf = w.net.tables.members(w.from, b, w.buf)
+		w.known = append(w.known, w.buf...)
+	}
+	slices.Sort(w.known)
+}
+
+// run drives the search to its end. One that missed somebody goes on, once, with
+// more of the peer's own table, as an operation of package kad does.
+func (w *walker) run() {
+	var now time.Duration
+	for resumed := false; ; {
+		for q, ok := w.search.Ask(now); ok; q, ok = w.search.Ask(now) {
+			w.send(now, q)
+		}
+		if w.search.Done() {
+			w.out.end = now
+			if resumed || !w.search.Missed() {
+				return
+			}
+			resumed = true
+			w.search.Resume(w.closest(w.from, w.net.k+w.net.settings.Refill))
+			continue
+		}
+		var wake time.Duration
+		var wakes bool
+		if w.net.settings.SoftFactor > 0 {
+			wake, wakes = w.search.Wake()
+		}
+		last := len(w.replies) - 1
+		if last < 0 && !wakes {
+			return // never: a search that waits for nothing is done
+		}
+		if last < 0 || wakes && wake < w.replies[last].at {
+			now = wake
+			continue
+		}
+		r := w.replies[last]
+		w.replies = w.replies[:last]
+		now = r.at
+		w.receive(now, r)
+	}
+}
+
+// send decides what becomes of a request.
+func (w *walker) send(now time.Duration, q lookup.Query) {
+	r := reply{at: q.Hard, peer: w.net.pop.lower(q.Peer.Short()), asked: now, failed: true}
+	if w.net.present(r.peer) {
+		if took, ok := w.trip(r.peer); ok && now+took < q.Hard {
+			r.at, r.failed = now+took, false
+		}
+	}
+	at := len(w.replies)
+	for at > 0 && w.replies[at-1].at <= r.at {
+		at--
+	}
+	w.replies = slices.Insert(w.replies, at, r)
+}
+
+// trip returns how long a request and its answer take, or that either is lost for
+// good. Its draws belong to the lookup and the peer.
+func (w *walker) trip(to uint32) (time.Duration, bool) {
+	cfg := &w.net.cfg
+	rtt := w.net.places.RTT(int(w.from), int(to))
+	if cfg.Jitter == 0 && cfg.Loss == 0 {
+		return rtt, true
+	}
+	dice := stat.NewStream(w.trips, "sim.trip", uint64(to))
+	out, arrives := way(dice, cfg.Jitter, cfg.Loss, rtt/2, rtt)
+	if !arrives {
+		return 0, false
+	}
+	back, arrives := way(dice, cfg.Jitter, cfg.Loss, rtt/2, rtt)
+	return out + back, arrives
+}
+
+// way returns how long a message takes over a distance, or that it never arrives.
+func way(dice *stat.Stream, jitter, loss float64, distance, rtt time.Duration) (time.Duration, bool) {
+	took := distance + time.Duration(jitter*dice.ExpFloat64()*float64(distance))
+	if loss == 0 {
+		return took, true
+	}
+	timeout := rtt + rtt/2 + ackDelay
+	for range maxTries {
+		if dice.Float64() >= loss {
+			return took, true
+		}
+		took += timeout
+		timeout *= 2
+	}
+	return 0, false
+}
+
+// receive tells the search what became of a request.
+func (w *walker) receive(now time.Duration, r reply) {
+	if r.failed {
+		w.search.Fail(w.id(r.peer))
+		return
+	}
+	gained := w.search.Answer(w.id(r.peer), w.closest(r.peer, w.net.k))
+	w.answers++
+	w.hopTime += now - r.asked
+	if gained > 0 {
+		w.gains++
+		w.bits += gained
+	}
+	if w.out.first == 0 && slices.Contains(w.goal.rank, r.peer) {
+		w.out.first, w.out.hops = now, int32(w.search.Hops())
+	}
+	if r.peer == w.goal.rank[0] {
+		w.out.root = now
+	}
+}
+
+// closest returns whom a peer names, the closest first: of its table the n closest
+// to the target, or the target's bucket, by the rule of replies. The bucket of the
+// target is closer than all deeper ones, and these than the lower ones in turn.
+func (w *walker) closest(peer uint32, n int) []lookup.Candidate {
+	pop := w.net.pop
+	own := pop.ids[peer]
+	room, enough := n, n
+	if w.net.cfg.Replies == BucketReplies {
+		room, enough = math.MaxInt, 1
+	}
+	w.near.reset(room)
+	b := sharedPrefix(own, w.target)
+	w.read(peer, b)
+	if len(w.near.rank) < enough {
+		for deeper := b + 1; deeper < 64; deeper++ {
+			if lo, hi := pop.subtree(own, deeper); hi-lo <= 1 {
+				break // the peer is alone from here on
+			}
+			w.read(peer, deeper)
+		}
+	}
+	for lower := b - 1; lower >= 0 && len(w.near.rank) < enough; lower-- {
+		w.read(peer, lower)
+	}
+	w.named = w.named[:0]
+	for _, rank := range w.near.rank {
+		w.named = append(w.named, w.candidate(rank))
+	}
+	return w.named
+}
+
+// read adds the members of a bucket to those that a reply chooses from.
+func (w *walker) read(peer uint32, b int) {
+	w.buf = w.net.tables.members(peer, b, w.buf)
+	for _, rank := range w.buf {
+		w.near.add(w.net.pop.ids[rank]^w.target, rank)
+	}
+}
+
+// candidate predicts the answer time of a peer, if that is asked for.
+func (w *walker) candidate(rank uint32) lookup.Candidate {
+	c := lookup.Candidate{Peer: w.id(rank)}
+	if !w.net.predicts {
+		return c
+	}
+	c.Predicted = w.net.stranger
+	known := w.net.cfg.Predict == Exact
+	if !known {
+		_, known = slices.BinarySearch(w.known, rank)
+	}
+	if known {
+		c.Predicted = w.net.places.RTT(int(w.from), int(rank))
+	}
+	return c
+}
