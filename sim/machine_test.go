@@ -79,7 +79,7 @@ func (d *roundDriver) search(from uint32, target uint64) (rounds, messages int, 
 }
 
 // reply is the rule of replies, written for clarity.
-func (d *roundDriver) reply(peer uint32, target uint64) []lookup.Candidate {
+func (d *roundDriver) reply(peer uint32, target uint64) []key.ID {
 	buckets := make([][]uint32, 64)
 	for b := range buckets {
 		if lo, hi := d.pop.subtree(d.pop.ids[peer], b); hi-lo > 1 {
@@ -99,9 +99,9 @@ func (d *roundDriver) reply(peer uint32, target uint64) []lookup.Candidate {
 	}
 	known = slices.Clone(known)
 	slices.SortFunc(known, func(x, y uint32) int { return cmp.Compare(d.pop.ids[x]^target, d.pop.ids[y]^target) })
-	var out []lookup.Candidate
+	var out []key.ID
 	for _, rank := range known[:min(len(known), d.cfg.Replication)] {
-		out = append(out, lookup.Candidate{Peer: key.ID{d.pop.ids[rank]}})
+		out = append(out, key.ID{d.pop.ids[rank]})
 	}
 	return out
 }
