@@ -13,7 +13,8 @@ import (
 // walker drives lookups in a static network, one after the other, each on its own
 // timeline.
 type walker struct {
-	net *staticNet
+	net       *staticNet
+	predictor func(key.ID) time.Duration // nil: the search asks for no predictions
 
 	// Of the lookup under way:
 	from    uint32
@@ -34,7 +35,7 @@ type walker struct {
 	// Scratch:
 	buf   []uint32 // a bucket
 	near  few      // a reply
-	named []lookup.Candidate
+	named []key.ID
 	found []key.ID
 }
 
@@ -46,7 +47,13 @@ type reply struct {
 	failed bool
 }
 
-func newWalker(net *staticNet) *walker { return &walker{net: net} }
+func newWalker(net *staticNet) *walker {
+	w := &walker{net: net}
+	if net.predicts {
+		w.predictor = w.predict
+	}
+	return w
+}
 
 // lookup runs a lookup: number i of those with a name.
 func (w *walker) lookup(name string, i int) milestones {
@@ -58,7 +65,8 @@ func (w *walker) lookup(name string, i int) milestones {
 	w.aim()
 	w.acquaint()
 	w.search = lookup.New(lookup.Config{
-		Target: key.ID{w.target}, Self: w.id(w.from), K: w.net.k, Settings: w.net.settings, Depth: w.net.depth,
+		Target: key.ID{w.target}, Self: w.id(w.from), K: w.net.k, Settings: w.net.settings,
+		Depth: w.net.depth, Predict: w.predictor,
 	}, w.closest(w.from, w.net.k))
 	w.run()
 	w.out.messages = int32(w.search.Queries())
@@ -218,7 +226,7 @@ func (w *walker) receive(now time.Duration, r reply) {
 // closest returns whom a peer names, the closest first: of its table the n closest
 // to the target, or the target's bucket, by the rule of replies. The bucket of the
 // target is closer than all deeper ones, and these than the lower ones in turn.
-func (w *walker) closest(peer uint32, n int) []lookup.Candidate {
+func (w *walker) closest(peer uint32, n int) []key.ID {
 	pop := w.net.pop
 	own := pop.ids[peer]
 	room, enough := n, n
@@ -241,7 +249,7 @@ func (w *walker) closest(peer uint32, n int) []lookup.Candidate {
 	}
 	w.named = w.named[:0]
 	for _, rank := range w.near.rank {
-		w.named = append(w.named, w.candidate(rank))
+		w.named = append(w.named, w.id(rank))
 	}
 	return w.named
 }
@@ -254,19 +262,15 @@ func (w *walker) read(peer uint32, b int) {
 	}
 }
 
-// candidate predicts the answer time of a peer, if that is asked for.
-func (w *walker) candidate(rank uint32) lookup.Candidate {
-	c := lookup.Candidate{Peer: w.id(rank)}
-	if !w.net.predicts {
-		return c
-	}
-	c.Predicted = w.net.stranger
+// predict returns the expected answer time of a peer.
+func (w *walker) predict(id key.ID) time.Duration {
+	rank := w.net.pop.lower(id.Short())
 	known := w.net.cfg.Predict == Exact
 	if !known {
 		_, known = slices.BinarySearch(w.known, rank)
 	}
-	if known {
-		c.Predicted = w.net.places.RTT(int(w.from), int(rank))
+	if !known {
+		return w.net.stranger
 	}
-	return c
+	return w.net.places.RTT(int(w.from), int(rank))
 }

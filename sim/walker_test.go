@@ -66,8 +66,8 @@ func plainLookup(net *staticNet, from uint32, target uint64) milestones {
 		id      = func(peer uint32) key.ID { return key.ID{net.pop.ids[peer]} }
 	)
 	search := lookup.New(lookup.Config{
-		Target: key.ID{target}, Self: id(from), K: net.k, Settings: net.settings, Depth: net.depth,
-	}, plainReply(net, from, from, target, net.k))
+		Target: key.ID{target}, Self: id(from), K: net.k, Settings: net.settings, Depth: net.depth, Predict: plainPrediction(net, from),
+	}, plainReply(net, from, target, net.k))
 	for !search.Done() {
 		for q, ok := search.Ask(now); ok; q, ok = search.Ask(now) {
 			p := pending{at: q.Hard, peer: net.pop.lower(q.Peer.Short())}
@@ -78,7 +78,7 @@ func plainLookup(net *staticNet, from uint32, target uint64) milestones {
 		}
 		if search.Done() {
 			if !resumed && search.Missed() {
-				search.Resume(plainReply(net, from, from, target, net.k+net.settings.Refill))
+				search.Resume(plainReply(net, from, target, net.k+net.settings.Refill))
 			}
 			resumed = true
 			continue
@@ -100,7 +100,7 @@ func plainLookup(net *staticNet, from uint32, target uint64) milestones {
 			search.Fail(id(p.peer))
 			continue
 		}
-		search.Answer(id(p.peer), plainReply(net, from, p.peer, target, net.k))
+		search.Answer(id(p.peer), plainReply(net, p.peer, target, net.k))
 		if out.first == 0 && slices.Contains(goal, p.peer) {
 			out.first, out.hops = now, int32(search.Hops())
 		}
@@ -130,7 +130,7 @@ func plainGoal(net *staticNet, from uint32, target uint64) []uint32 {
 }
 
 // plainReply is whom a peer names, from its whole table.
-func plainReply(net *staticNet, from, peer uint32, target uint64, n int) []lookup.Candidate {
+func plainReply(net *staticNet, peer uint32, target uint64, n int) []key.ID {
 	ids := net.pop.ids
 	all := plainTable(net, peer)
 	b := sharedPrefix(ids[peer], target)
@@ -146,16 +146,22 @@ func plainReply(net *staticNet, from, peer uint32, target uint64, n int) []looku
 	}
 	list = slices.Clone(list)
 	slices.SortFunc(list, func(a, b uint32) int { return cmp.Compare(ids[a]^target, ids[b]^target) })
-	own := slices.Concat(plainTable(net, from)...)
-	var out []lookup.Candidate
+	var out []key.ID
 	for _, rank := range list[:min(n, len(list))] {
-		c := lookup.Candidate{Peer: key.ID{ids[rank]}, Predicted: net.stranger}
-		if net.cfg.Predict == Exact || slices.Contains(own, rank) {
-			c.Predicted = net.places.RTT(int(from), int(rank))
-		}
-		out = append(out, c)
+		out = append(out, key.ID{ids[rank]})
 	}
 	return out
+}
+
+// plainPrediction predicts answer times for one peer.
+func plainPrediction(net *staticNet, from uint32) func(key.ID) time.Duration {
+	own := slices.Concat(plainTable(net, from)...)
+	return func(id key.ID) time.Duration {
+		if rank := net.pop.lower(id.Short()); net.cfg.Predict == Exact || slices.Contains(own, rank) {
+			return net.places.RTT(int(from), int(rank))
+		}
+		return net.stranger
+	}
 }
 
 func plainTable(net *staticNet, peer uint32) [][]uint32 {
