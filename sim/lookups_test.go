@@ -311,11 +311,12 @@ func BenchmarkLookups(b *testing.B) {
 			}
 			w, i := newWalker(net), 0
 			b.ReportAllocs()
+			cpu := CPUTime()
 			for b.Loop() {
 				i++
 				w.lookup("bench", i)
 			}
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "lookups/s")
+			b.ReportMetric(float64(b.N)/(CPUTime()-cpu).Seconds(), "lookups/cpu_s")
 		})
 	}
 }

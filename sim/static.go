@@ -99,9 +99,9 @@ func (n *staticNet) meanRTT() time.Duration {
 // The price of a bit before anybody has learnt it, as in package kad, and the
 // lookups from which it is learnt.
 const (
-	firstPrice       = 25 * time.Millisecond
-	practiceLookups  = 256
-	smallestGainBits = 0.25
+	firstPrice      = 25 * time.Millisecond
+	practiceLookups = 256
+	smallestGain    = 0.25 // bits
 )
 
 // practise learns the price of a bit as peers do: mean time of a hop over mean
@@ -110,14 +110,36 @@ const (
 func (n *staticNet) practise() time.Duration {
 	n.settings.Price = firstPrice
 	w := newWalker(n)
+	w.lesson = &lesson{}
 	for i := range practiceLookups {
 		w.lookup("sim.practice", i)
 	}
-	if w.gains == 0 || w.bits/float64(w.gains) < smallestGainBits {
+	return w.lesson.price()
+}
+
+// lesson is what answers teach.
+type lesson struct {
+	answers, gains int
+	hops           time.Duration
+	bits           float64
+}
+
+func (l *lesson) learn(hop time.Duration, gained float64) {
+	l.answers++
+	l.hops += hop
+	if gained > 0 {
+		l.gains++
+		l.bits += gained
+	}
+}
+
+func (l *lesson) price() time.Duration {
+	gain := l.bits / float64(max(l.gains, 1))
+	if gain < smallestGain {
 		return firstPrice
 	}
-	hop := float64(w.hopTime) / float64(w.answers)
-	return max(time.Duration(hop/(w.bits/float64(w.gains))).Round(time.Millisecond), time.Millisecond)
+	hop := float64(l.hops) / float64(l.answers)
+	return max(time.Duration(hop/gain).Round(time.Millisecond), time.Millisecond)
 }
 
 // entries returns the mean number of entries of a table: each pair of sibling
@@ -153,12 +175,13 @@ type drawn struct {
 	set     table.Settings
 	samples int
 	seed    uint64
+	least   int // places of the smallest bucket
 }
 
 var _ tables = (*drawn)(nil)
 
 func newDrawn(pop *population, places *place.World, set table.Settings, samples int, seed uint64) *drawn {
-	return &drawn{pop: pop, places: places, set: set, samples: samples, seed: seed}
+	return &drawn{pop: pop, places: places, set: set, samples: samples, seed: seed, least: slices.Min(set.Shape)}
 }
 
 // size returns the places of bucket b.

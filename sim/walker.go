@@ -20,21 +20,18 @@ type walker struct {
 	from    uint32
 	target  uint64
 	trips   uint64 // seed of its delays
-	search  *lookup.Search
+	search  lookup.Search
 	replies []reply // under way, the next one last; at one time, in the order of requests
 	goal    few     // the closest present peers
 	out     milestones
+	heard   heard
 	known   []uint32 // those in the searching peer's table, sorted; rule Members only
 
-	// What answers have taught, over all lookups.
-	answers int
-	hopTime time.Duration
-	gains   int
-	bits    float64
+	lesson *lesson // nil: nothing is to be learnt
 
 	// Scratch:
 	buf   []uint32 // a bucket
-	near  few      // a reply
+	near  []uint64 // a reply, by distance
 	named []key.ID
 	found []key.ID
 }
@@ -62,9 +59,10 @@ func (w *walker) lookup(name string, i int) milestones {
 	for w.from = w.anybody(draw); !w.net.present(w.from); w.from = w.anybody(draw) {
 	}
 	w.out, w.replies = milestones{done: true}, w.replies[:0]
+	w.heard = heard{}
 	w.aim()
 	w.acquaint()
-	w.search = lookup.New(lookup.Config{
+	w.search.Reset(lookup.Config{
 		Target: key.ID{w.target}, Self: w.id(w.from), K: w.net.k, Settings: w.net.settings,
 		Depth: w.net.depth, Predict: w.predictor,
 	}, w.closest(w.from, w.net.k))
@@ -209,11 +207,8 @@ func (w *walker) receive(now time.Duration, r reply) {
 		return
 	}
 	gained := w.search.Answer(w.id(r.peer), w.closest(r.peer, w.net.k))
-	w.answers++
-	w.hopTime += now - r.asked
-	if gained > 0 {
-		w.gains++
-		w.bits += gained
+	if w.lesson != nil {
+		w.lesson.learn(now-r.asked, gained)
 	}
 	if w.out.first == 0 && slices.Contains(w.goal.rank, r.peer) {
 		w.out.first, w.out.hops = now, int32(w.search.Hops())
@@ -223,42 +218,102 @@ func (w *walker) receive(now time.Duration, r reply) {
 	}
 }
 
-// closest returns whom a peer names, the closest first: of its table the n closest
-// to the target, or the target's bucket, by the rule of replies. The bucket of the
-// target is closer than all deeper ones, and these than the lower ones in turn.
+// closest returns whom a peer names, less those whom the search has heard of: of
+// its table the n closest to the target, or the target's bucket, by the rule of
+// replies. The bucket of the target is closer than all deeper ones, and these than
+// the lower ones in turn.
 func (w *walker) closest(peer uint32, n int) []key.ID {
-	pop := w.net.pop
-	own := pop.ids[peer]
-	room, enough := n, n
+	enough := n
 	if w.net.cfg.Replies == BucketReplies {
-		room, enough = math.MaxInt, 1
+		n, enough = math.MaxInt, 1
 	}
-	w.near.reset(room)
-	b := sharedPrefix(own, w.target)
+	w.near = w.near[:0]
+	b := sharedPrefix(w.net.pop.ids[peer], w.target)
 	w.read(peer, b)
-	if len(w.near.rank) < enough {
-		for deeper := b + 1; deeper < 64; deeper++ {
-			if lo, hi := pop.subtree(own, deeper); hi-lo <= 1 {
-				break // the peer is alone from here on
+	w.trim(0, n)
+	if got := len(w.near); got < enough {
+		w.readDeeper(peer, b)
+		w.trim(got, n)
+	}
+	for lower := b - 1; lower >= 0 && len(w.near) < enough; lower-- {
+		got := len(w.near)
+		w.read(peer, lower)
+		w.trim(got, n)
+	}
+	return w.news()
+}
+
+// read adds the distances of the members of a bucket.
+func (w *walker) read(peer uint32, b int) {
+	w.buf = w.net.tables.members(peer, b, w.buf)
+	for _, rank := range w.buf {
+		w.near = append(w.near, w.net.pop.ids[rank]^w.target)
+	}
+}
+
+// readDeeper adds the members of all deeper buckets.
+func (w *walker) readDeeper(peer uint32, b int) {
+	pop := w.net.pop
+	for b++; b < 64; b++ {
+		lo, hi := pop.subtree(pop.ids[peer], b)
+		if int(hi-lo) <= w.net.tables.least { // they hold everybody there is
+			for rank := lo; rank < hi; rank++ {
+				if rank != peer {
+					w.near = append(w.near, pop.ids[rank]^w.target)
+				}
 			}
-			w.read(peer, deeper)
+			return
+		}
+		w.read(peer, b)
+	}
+}
+
+// trim leaves n distances: the last ones, from an index on, are cut to the
+// smallest.
+func (w *walker) trim(from, n int) {
+	if len(w.near) > n {
+		slices.Sort(w.near[from:])
+		w.near = w.near[:n]
+	}
+}
+
+// news returns the peers at those distances that were not named before. A search
+// ignores the others, and most of an answer are others. A lesson needs them all:
+// what an answer gained lies in the best.
+func (w *walker) news() []key.ID {
+	fresh := w.near[:0]
+	for _, dist := range w.near {
+		if w.lesson != nil || w.heard.add(dist) {
+			fresh = append(fresh, dist)
 		}
 	}
-	for lower := b - 1; lower >= 0 && len(w.near.rank) < enough; lower-- {
-		w.read(peer, lower)
-	}
+	slices.Sort(fresh)
 	w.named = w.named[:0]
-	for _, rank := range w.near.rank {
-		w.named = append(w.named, w.id(rank))
+	for _, dist := range fresh {
+		w.named = append(w.named, key.ID{dist ^ w.target})
 	}
 	return w.named
 }
 
-// read adds the members of a bucket to those that a reply chooses from.
-func (w *walker) read(peer uint32, b int) {
-	w.buf = w.net.tables.members(peer, b, w.buf)
-	for _, rank := range w.buf {
-		w.near.add(w.net.pop.ids[rank]^w.target, rank)
+// heard remembers distances, up to a number. The zero value is empty.
+type heard struct {
+	n     int
+	slots [512]uint64 // 0: empty
+}
+
+// add reports whether a distance is new, as far as is remembered.
+func (h *heard) add(dist uint64) bool {
+	for at := dist * 0x9e3779b97f4a7c15 >> 55; ; at = (at + 1) % uint64(len(h.slots)) {
+		switch h.slots[at] {
+		case dist:
+			return dist == 0
+		case 0:
+			if h.n < len(h.slots)/2 {
+				h.slots[at] = dist
+				h.n++
+			}
+			return true
+		}
 	}
 }
 
