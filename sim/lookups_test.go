@@ -160,7 +160,7 @@ func TestLookupsRepeat(t *testing.T) {
 // What a bucket holds: distinct candidates, as many as there is room for; by
 // answer time no stranger is faster than the slowest chosen for it; and a larger
 // bucket or sample holds what a smaller one does.
-func TestDrawnTables(t *testing.T) {
+func TestSampledTables(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n, seed := rapid.IntRange(2, 300).Draw(t, "peers"), rapid.Uint64().Draw(t, "seed")
 		pop := newPopulation(n, seed)
@@ -173,12 +173,12 @@ func TestDrawnTables(t *testing.T) {
 			Admission:   rapid.SampledFrom([]table.Admission{table.First, table.Balanced, table.Near, table.Mixed}).Draw(t, "admission"),
 			RandomShare: rapid.Float64Range(0, 1).Draw(t, "random share"),
 		}
-		perfect := newDrawn(pop, places, set, n, seed)
+		perfect := newSampled(pop, places, set, n, seed)
 		larger := set
 		larger.Shape = slices.Clone(set.Shape)
 		grown := rapid.IntRange(0, len(set.Shape)-1).Draw(t, "grown")
 		larger.Shape[grown] += 3
-		random, wide := newDrawn(pop, places, set, 1, seed), newDrawn(pop, places, larger, 1, seed)
+		random, wide := newSampled(pop, places, set, 1, seed), newSampled(pop, places, larger, 1, seed)
 		random.set.Admission, wide.set.Admission = table.First, table.First
 		peer := uint32(rapid.IntRange(0, n-1).Draw(t, "peer"))
 		for b := range 12 {

@@ -19,7 +19,7 @@ type staticNet struct {
 	cfg      LookupsConfig
 	pop      *population
 	places   *place.World
-	tables   *drawn
+	tables   *sampled
 	k        int // how many closest peers a lookup finds and a reply names
 	settings lookup.Settings
 	depth    float64       // bits that the k closest share with a target
@@ -50,7 +50,7 @@ func newStaticNet(cfg LookupsConfig, like *staticNet) (*staticNet, error) {
 		return nil, err
 	}
 	n.depth = math.Log2(float64(cfg.Peers) / float64(n.k))
-	n.tables = newDrawn(n.pop, n.places, table.SettingsOf(cfg.Knobs), cfg.Samples, cfg.Seed)
+	n.tables = newSampled(n.pop, n.places, table.SettingsOf(cfg.Knobs), cfg.Samples, cfg.Seed)
 	n.predicts = n.settings.Order == lookup.Priced || n.settings.SoftFactor > 0
 	n.stranger = n.meanRTT()
 	switch {
@@ -163,13 +163,13 @@ func (n *staticNet) entriesBelow(lo, hi uint32, depth int) int64 {
 
 // bytes returns the memory of the network's state, without the matrix.
 func (n *staticNet) bytes() int {
-	return 8*len(n.pop.ids) + 4*len(n.pop.index) + 4*len(n.pop.ranks) + n.places.Bytes() + n.tables.bytes()
+	return 8*len(n.pop.ids) + 4*len(n.pop.index) + 4*len(n.pop.ranks) + n.places.Bytes()
 }
 
-// drawn are tables that nobody stores: who is in a bucket follows from the seed,
+// sampled are tables that nobody stores: who is in a bucket follows from the seed,
 // the peer and the bucket, by the rules of package table. A bucket's candidates
 // come in an order of its own; a larger bucket or sample holds the smaller one.
-type drawn struct {
+type sampled struct {
 	pop     *population
 	places  *place.World
 	set     table.Settings
@@ -178,18 +178,16 @@ type drawn struct {
 	least   int // places of the smallest bucket
 }
 
-var _ tables = (*drawn)(nil)
-
-func newDrawn(pop *population, places *place.World, set table.Settings, samples int, seed uint64) *drawn {
-	return &drawn{pop: pop, places: places, set: set, samples: samples, seed: seed, least: slices.Min(set.Shape)}
+func newSampled(pop *population, places *place.World, set table.Settings, samples int, seed uint64) *sampled {
+	return &sampled{pop: pop, places: places, set: set, samples: samples, seed: seed, least: slices.Min(set.Shape)}
 }
 
 // size returns the places of bucket b.
-func (t *drawn) size(b int) int { return t.set.Shape[min(b, len(t.set.Shape)-1)] }
+func (t *sampled) size(b int) int { return t.set.Shape[min(b, len(t.set.Shape)-1)] }
 
-func (t *drawn) bytes() int { return 0 }
-
-func (t *drawn) members(peer uint32, b int, buf []uint32) []uint32 {
+// members returns the ranks in bucket b of a peer. They are valid until the next
+// call with the same buf, which may hold them.
+func (t *sampled) members(peer uint32, b int, buf []uint32) []uint32 {
 	lo, hi := t.pop.bucket(peer, b)
 	candidates, size := int(hi-lo), t.size(b)
 	list := buf[:0]
@@ -247,7 +245,7 @@ const maxBucket = 256
 
 // fastest moves the n of a list that answer a peer fastest to its front, the
 // fastest first.
-func (t *drawn) fastest(peer uint32, list []uint32, n int) {
+func (t *sampled) fastest(peer uint32, list []uint32, n int) {
 	var best [maxBucket]uint64 // microseconds, then the rank, in ascending order
 	kept := 0
 	for _, rank := range list {
