@@ -245,6 +245,9 @@ func TestCompareLookups(t *testing.T) {
 		return out
 	}
 	one := compare(knobs(t, "table.shape = 20,20,20,24,20"))
+	if one.BytesPerNode > 26 {
+		t.Errorf("%.1f bytes a peer, want at most 26", one.BytesPerNode)
+	}
 	if one.Ratio < 3 {
 		t.Errorf("one larger bucket: paired %.3f ms, unpaired %.3f: ratio %.2f, want 3", one.PairedSE, one.UnpairedSE, one.Ratio)
 	}
