@@ -185,7 +185,7 @@ func (c *LookupsConfig) complete() error {
 		least, top int
 	}{
 		{"peers", &c.Peers, 0, 2, 1 << 27},
-		{"lookups", &c.Lookups, 10_000, 1, 1 << 26},
+		{"lookups", &c.Lookups, 10_000, 1, 1 << 24},
 		{"samples", &c.Samples, 64, 1, 1 << 27},
 		{"workers", &c.Workers, runtime.GOMAXPROCS(0), 1, 1 << 10},
 	} {

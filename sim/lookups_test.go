@@ -211,6 +211,31 @@ func TestSampledTables(t *testing.T) {
 	})
 }
 
+// Whatever goes wrong takes time, and the closest peers are found all the same.
+func TestTroubledLookups(t *testing.T) {
+	cfg := LookupsConfig{Peers: 2000, Knobs: preset(t, "default"), Lookups: 1000, Seed: 2}
+	calm := lookups(t, cfg)
+	if calm.SuccessRatio != 1 || calm.Recall != 1 {
+		t.Errorf("success %v, recall %v in a world without trouble", calm.SuccessRatio, calm.Recall)
+	}
+	for name, change := range map[string]func(*LookupsConfig){
+		"stale":  func(c *LookupsConfig) { c.Stale = 0.2 },
+		"loss":   func(c *LookupsConfig) { c.Loss = 0.05 },
+		"jitter": func(c *LookupsConfig) { c.Jitter = 0.3 },
+	} {
+		troubled := cfg
+		change(&troubled)
+		out := lookups(t, troubled)
+		if out.Latency.Mean <= calm.Latency.Mean || out.Closest.Mean <= calm.Closest.Mean || out.SuccessRatio < 0.97 || out.Recall < 0.95 {
+			t.Errorf("%s: %.1f and %.1f ms, success %v, recall %v; without %.1f and %.1f ms", name, out.Latency.Mean,
+				out.Closest.Mean, out.SuccessRatio, out.Recall, calm.Latency.Mean, calm.Closest.Mean)
+		}
+		if out.Latency.Mean > 3*calm.Latency.Mean {
+			t.Errorf("%s: %.1f ms to the first, without %.1f", name, out.Latency.Mean, calm.Latency.Mean)
+		}
+	}
+}
+
 // The entries of a table, counted one by one.
 func TestEntries(t *testing.T) {
 	cfg := LookupsConfig{Peers: 900, Knobs: knobs(t, "table.shape = 30,7,20"), Seed: 4}
