@@ -265,31 +265,6 @@ func (t *sampled) fastest(peer uint32, list []uint32, n int) {
 	}
 }
 
-// few keeps the closest of the ranks added to it, closest first.
-type few struct {
-	room int
-	dist []uint64
-	rank []uint32
-}
-
-func (f *few) reset(room int) { f.room, f.dist, f.rank = room, f.dist[:0], f.rank[:0] }
-
-func (f *few) add(dist uint64, rank uint32) {
-	n := len(f.dist)
-	if n >= f.room {
-		if n == 0 || dist >= f.dist[n-1] {
-			return
-		}
-		n--
-	} else {
-		f.dist, f.rank = append(f.dist, 0), append(f.rank, 0)
-	}
-	for ; n > 0 && f.dist[n-1] > dist; n-- {
-		f.dist[n], f.rank[n] = f.dist[n-1], f.rank[n-1]
-	}
-	f.dist[n], f.rank[n] = dist, rank
-}
-
 // sharedPrefix is the number of the bucket of one identifier in which another
 // one belongs.
 func sharedPrefix(a, b uint64) int { return min(bits.LeadingZeros64(a^b), 63) }

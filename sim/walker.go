@@ -21,8 +21,8 @@ type walker struct {
 	target  uint64
 	trips   uint64 // seed of its delays
 	search  lookup.Search
-	replies []reply // under way, the next one last; at one time, in the order of requests
-	goal    few     // the closest present peers
+	replies []reply  // under way, the next one last; at one time, in the order of requests
+	goal    []uint64 // distances of the closest present peers, the closest first
 	out     milestones
 	heard   heard
 	known   []uint32 // those in the searching peer's table, sorted; rule Members only
@@ -70,7 +70,7 @@ func (w *walker) lookup(name string, i int) milestones {
 	w.out.messages = int32(w.search.Queries())
 	w.found = w.search.Result(w.net.k, w.found[:0])
 	for _, id := range w.found {
-		if id.Short()^w.target <= w.goal.dist[len(w.goal.dist)-1] {
+		if id.Short()^w.target <= w.goal[w.net.k-1] {
 			w.out.recall++
 		}
 	}
@@ -85,14 +85,16 @@ func (w *walker) id(peer uint32) key.ID { return key.ID{w.net.pop.ids[peer]} }
 func (w *walker) aim() {
 	pop, k := w.net.pop, w.net.k
 	for wide := k + 1; ; wide *= 2 {
-		w.goal.reset(k)
+		w.goal = w.goal[:0]
 		lo, hi := pop.around(w.target, wide)
 		for rank := lo; rank < hi; rank++ {
 			if rank != w.from && w.net.present(rank) {
-				w.goal.add(pop.ids[rank]^w.target, rank)
+				w.goal = append(w.goal, pop.ids[rank]^w.target)
 			}
 		}
-		if len(w.goal.rank) == k || wide >= len(pop.ids) {
+		if len(w.goal) >= k {
+			slices.Sort(w.goal)
+			w.goal = w.goal[:k]
 			return
 		}
 	}
@@ -210,10 +212,11 @@ func (w *walker) receive(now time.Duration, r reply) {
 	if w.lesson != nil {
 		w.lesson.learn(now-r.asked, gained)
 	}
-	if w.out.first == 0 && slices.Contains(w.goal.rank, r.peer) {
+	dist := w.net.pop.ids[r.peer] ^ w.target
+	if w.out.first == 0 && dist <= w.goal[w.net.k-1] {
 		w.out.first, w.out.hops = now, int32(w.search.Hops())
 	}
-	if r.peer == w.goal.rank[0] {
+	if dist == w.goal[0] {
 		w.out.root = now
 	}
 }
