@@ -212,8 +212,8 @@ func (c *LookupsConfig) complete() error {
 		}
 	}
 	switch k := c.Knobs.Int("kad.replication"); {
-	case !(c.Stale >= 0 && c.Stale <= 0.95):
-		return fmt.Errorf("sim: stale share %v: want 0 to 0.95", c.Stale)
+	case !(c.Stale >= 0 && c.Stale <= maxStale):
+		return fmt.Errorf("sim: stale share %v: want 0 to %v", c.Stale, maxStale)
 	case !(c.Loss >= 0 && c.Loss < 1):
 		return fmt.Errorf("sim: loss %v: want 0 to below 1", c.Loss)
 	case !(c.Jitter >= 0 && c.Jitter <= 10):

@@ -173,25 +173,31 @@ func TestSampledTables(t *testing.T) {
 			Admission:   rapid.SampledFrom([]table.Admission{table.First, table.Balanced, table.Near, table.Mixed}).Draw(t, "admission"),
 			RandomShare: rapid.Float64Range(0, 1).Draw(t, "random share"),
 		}
-		perfect := newSampled(pop, places, set, n, seed)
-		larger := set
+		tables := func(set table.Settings, samples int) *sampled {
+			return newSampled(&staticNet{
+				cfg: LookupsConfig{Samples: samples, Seed: seed}, pop: pop, places: places, table: set, shape: newShape(set.Shape),
+			})
+		}
+		perfect, larger := tables(set, n), set
 		larger.Shape = slices.Clone(set.Shape)
 		grown := rapid.IntRange(0, len(set.Shape)-1).Draw(t, "grown")
 		larger.Shape[grown] += 3
-		random, wide := newSampled(pop, places, set, 1, seed), newSampled(pop, places, larger, 1, seed)
-		random.set.Admission, wide.set.Admission = table.First, table.First
+		larger.Admission = table.First
+		wide := tables(larger, 1)
+		larger.Shape = set.Shape
+		random := tables(larger, 1)
 		peer := uint32(rapid.IntRange(0, n-1).Draw(t, "peer"))
 		for b := range 12 {
 			lo, hi := pop.bucket(peer, b)
 			got := slices.Clone(perfect.members(peer, b, nil))
-			size := min(perfect.size(b), int(hi-lo))
+			size := min(perfect.draws.shape.size[b], int(hi-lo))
 			for i, rank := range got {
 				if rank < lo || rank >= hi || slices.Contains(got[:i], rank) {
 					t.Fatalf("bucket %d of ranks %d to %d holds %v", b, lo, hi, got)
 				}
 			}
 			if len(got) != size {
-				t.Fatalf("bucket %d of %d candidates and %d places holds %v", b, hi-lo, perfect.size(b), got)
+				t.Fatalf("bucket %d of %d candidates and %d places holds %v", b, hi-lo, perfect.draws.shape.size[b], got)
 			}
 			if set.Admission == table.Near && int(hi-lo) > size {
 				slowest := slices.MaxFunc(got, func(x, y uint32) int {
@@ -204,7 +210,7 @@ func TestSampledTables(t *testing.T) {
 				}
 			}
 			small, large := random.members(peer, b, nil), wide.members(peer, b, nil)
-			if b < grown && !slices.Equal(small, large) || int(hi-lo) > wide.size(b) && !slices.Equal(small, large[:len(small)]) {
+			if b < grown && !slices.Equal(small, large) || int(hi-lo) > wide.draws.shape.size[b] && !slices.Equal(small, large[:len(small)]) {
 				t.Fatalf("bucket %d: %v, with more places %v", b, small, large)
 			}
 		}
@@ -291,18 +297,18 @@ func TestCompareLookups(t *testing.T) {
 func TestBadLookups(t *testing.T) {
 	good := LookupsConfig{Peers: 100, Knobs: knobs(t), Lookups: 10}
 	for want, change := range map[string]func(*LookupsConfig){
-		"sim: peers 1: want 2 to":      func(c *LookupsConfig) { c.Peers = 1 },
-		"sim: lookups -1: want 1 to":   func(c *LookupsConfig) { c.Lookups = -1 },
-		"sim: samples -1: want 1 to":   func(c *LookupsConfig) { c.Samples = -1 },
-		"sim: workers -1: want 1 to":   func(c *LookupsConfig) { c.Workers = -1 },
-		`sim: replies "all": want`:     func(c *LookupsConfig) { c.Replies = "all" },
-		`sim: predict "future": want`:  func(c *LookupsConfig) { c.Predict = "future" },
-		"sim: stale share 0.96: want":  func(c *LookupsConfig) { c.Stale = 0.96 },
-		"sim: loss NaN: want":          func(c *LookupsConfig) { c.Loss = math.NaN() },
-		"sim: jitter 11: want":         func(c *LookupsConfig) { c.Jitter = 11 },
-		"sim: replication 20 in a":     func(c *LookupsConfig) { c.Peers = 20 },
-		"sim: no configuration of the": func(c *LookupsConfig) { c.Knobs = knob.Config{} },
-		"peers are present: want more": func(c *LookupsConfig) { c.Stale = 0.9 },
+		"sim: peers 1: want 2 to":                           func(c *LookupsConfig) { c.Peers = 1 },
+		"sim: lookups -1: want 1 to":                        func(c *LookupsConfig) { c.Lookups = -1 },
+		"sim: samples -1: want 1 to":                        func(c *LookupsConfig) { c.Samples = -1 },
+		"sim: workers -1: want 1 to":                        func(c *LookupsConfig) { c.Workers = -1 },
+		`sim: replies "all": want`:                          func(c *LookupsConfig) { c.Replies = "all" },
+		`sim: predict "future": want`:                       func(c *LookupsConfig) { c.Predict = "future" },
+		"sim: stale share 0.96: want":                       func(c *LookupsConfig) { c.Stale = 0.96 },
+		"sim: loss NaN: want":                               func(c *LookupsConfig) { c.Loss = math.NaN() },
+		"sim: jitter 11: want":                              func(c *LookupsConfig) { c.Jitter = 11 },
+		"sim: replication 20 in a":                          func(c *LookupsConfig) { c.Peers = 20 },
+		"sim: no configuration of the":                      func(c *LookupsConfig) { c.Knobs = knob.Config{} },
+		"100 peers answer, replication 20: want more peers": func(c *LookupsConfig) { c.Stale = 0.9 },
 	} {
 		cfg := good
 		change(&cfg)

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"fmt"
 	"math"
 	"math/bits"
 	"slices"
@@ -19,13 +18,13 @@ type staticNet struct {
 	cfg      LookupsConfig
 	pop      *population
 	places   *place.World
-	tables   *sampled
+	table    table.Settings
+	shape    *shape
 	k        int // how many closest peers a lookup finds and a reply names
 	settings lookup.Settings
 	depth    float64       // bits that the k closest share with a target
 	predicts bool          // the search asks for predictions
 	stranger time.Duration // mean answer time over pairs of peers
-	gone     uint64        // a peer is gone if its word is below
 }
 
 // newStaticNet makes a network; its peers and places are those of another one
@@ -45,12 +44,12 @@ func newStaticNet(cfg LookupsConfig, like *staticNet) (*staticNet, error) {
 			return nil, err
 		}
 	}
-	n.gone = uint64(math.Ldexp(cfg.Stale, 64))
-	if err := n.enough(); err != nil {
+	if err := n.pop.strike(cfg.Stale, n.k, cfg.Seed); err != nil {
 		return nil, err
 	}
 	n.depth = math.Log2(float64(cfg.Peers) / float64(n.k))
-	n.tables = newSampled(n.pop, n.places, table.SettingsOf(cfg.Knobs), cfg.Samples, cfg.Seed)
+	n.table = table.SettingsOf(cfg.Knobs)
+	n.shape = newShape(n.table.Shape)
 	n.predicts = n.settings.Order == lookup.Priced || n.settings.SoftFactor > 0
 	n.stranger = n.meanRTT()
 	switch {
@@ -60,30 +59,6 @@ func newStaticNet(cfg LookupsConfig, like *staticNet) (*staticNet, error) {
 		n.settings.Price = n.practise()
 	}
 	return n, nil
-}
-
-// present reports whether a peer answers. Those gone at one share of stale peers
-// are gone at a larger one too.
-func (n *staticNet) present(peer uint32) bool {
-	return n.gone == 0 || stat.Hash(n.cfg.Seed, stalePeer, uint64(peer)) >= n.gone
-}
-
-// stalePeer keeps the words that decide who is gone apart from others.
-const stalePeer = 0x5ca1e
-
-// enough refuses a network in which there is not a searching peer and as many
-// others as a lookup is to find.
-func (n *staticNet) enough() error {
-	present := 0
-	for peer := range uint32(n.cfg.Peers) {
-		if n.present(peer) {
-			present++
-		}
-	}
-	if present <= n.k {
-		return fmt.Errorf("sim: %d peers are present: want more than the replication, %d", present, n.k)
-	}
-	return nil
 }
 
 // meanRTT estimates the mean round-trip time over pairs.
@@ -142,102 +117,69 @@ func (l *lesson) price() time.Duration {
 	return max(time.Duration(hop/gain).Round(time.Millisecond), time.Millisecond)
 }
 
-// entries returns the mean number of entries of a table: each pair of sibling
-// subtrees gives every peer of one side a bucket with the other as candidates.
+// entries returns the mean number of entries of a table.
 func (n *staticNet) entries() float64 {
-	return float64(n.entriesBelow(0, uint32(n.cfg.Peers), 0)) / float64(n.cfg.Peers)
-}
-
-// entriesBelow counts the entries that the peers of a subtree have of each other.
-func (n *staticNet) entriesBelow(lo, hi uint32, depth int) int64 {
-	if hi-lo < 2 {
-		return 0
-	}
-	bit := uint64(1) << (63 - depth)
-	middle := n.pop.lower(n.pop.ids[lo]&^(bit<<1-1) | bit)
-	left, right := int64(middle-lo), int64(hi-middle)
-	size := int64(n.tables.size(depth))
-	return left*min(size, right) + right*min(size, left) +
-		n.entriesBelow(lo, middle, depth+1) + n.entriesBelow(middle, hi, depth+1)
+	entries, _ := n.pop.survey(n.shape, 0, 0, uint32(n.cfg.Peers))
+	return float64(entries) / float64(n.cfg.Peers)
 }
 
 // bytes returns the memory of the network's state, without the matrix.
-func (n *staticNet) bytes() int {
-	return 8*len(n.pop.ids) + 4*len(n.pop.index) + 4*len(n.pop.ranks) + n.places.Bytes()
-}
+func (n *staticNet) bytes() int { return n.pop.bytes() + n.places.Bytes() }
 
-// sampled are tables that nobody stores: who is in a bucket follows from the seed,
-// the peer and the bucket, by the rules of package table. A bucket's candidates
-// come in an order of its own; a larger bucket or sample holds the smaller one.
+// sampled are tables by the rules of package table that nobody stores. Whom a peer
+// meets follows from the seed, as in the drawn tables below; where admission goes
+// by answer time, the fastest of the first so many that it meets fill what the
+// random share leaves. A value belongs to one owner.
 type sampled struct {
-	pop     *population
+	draws   *drawn
 	places  *place.World
-	set     table.Settings
+	share   float64 // of the places of a bucket, filled without regard to answer times
 	samples int
-	seed    uint64
-	least   int // places of the smallest bucket
 }
 
-func newSampled(pop *population, places *place.World, set table.Settings, samples int, seed uint64) *sampled {
-	return &sampled{pop: pop, places: places, set: set, samples: samples, seed: seed, least: slices.Min(set.Shape)}
+func newSampled(n *staticNet) *sampled {
+	t := &sampled{places: n.places, samples: n.cfg.Samples, share: 1}
+	admission := First
+	switch n.table.Admission {
+	case table.Balanced:
+		admission = Balanced
+	case table.Near:
+		t.share = 0
+	case table.Mixed:
+		t.share = n.table.RandomShare
+	default: // first come
+	}
+	t.draws = newDrawn(&static{pop: n.pop, shape: n.shape, cfg: &RoundsConfig{Admission: admission, Seed: n.cfg.Seed}})
+	return t
 }
-
-// size returns the places of bucket b.
-func (t *sampled) size(b int) int { return t.set.Shape[min(b, len(t.set.Shape)-1)] }
 
 // members returns the ranks in bucket b of a peer. They are valid until the next
 // call with the same buf, which may hold them.
 func (t *sampled) members(peer uint32, b int, buf []uint32) []uint32 {
-	lo, hi := t.pop.bucket(peer, b)
-	candidates, size := int(hi-lo), t.size(b)
+	lo, hi := t.draws.pop.bucket(peer, b)
+	candidates, size := int(hi-lo), t.draws.shape.size[b]
 	list := buf[:0]
 	if candidates <= size {
-		return appendRange(list, lo, hi)
+		return appendRanks(list, lo, hi)
 	}
-	draw := stat.NewStream(t.seed, "sim.bucket", uint64(peer), uint64(b))
-	random := size
-	switch t.set.Admission {
-	case table.Near:
-		random = 0
-	case table.Mixed:
-		random = int(float64(float64(size)*t.set.RandomShare) + 0.5)
-	case table.Balanced:
-		return (&explicit{pop: t.pop}).pick(list, draw, lo, hi, b+1, size)
-	default: // a random sample
-	}
-	list = drawInto(list, draw, lo, hi, random)
-	if random == size {
-		return list
-	}
-	if t.samples >= candidates {
+	random := int(float64(float64(size)*t.share) + 0.5)
+	switch {
+	case random == size:
+		return t.draws.row(peer, b, lo, hi, size, list)
+	case t.samples < candidates:
+		list = t.draws.row(peer, b, lo, hi, max(t.samples, size), list)
+	default:
+		if random > 0 {
+			list = t.draws.row(peer, b, lo, hi, random, list)
+		}
 		for rank := lo; rank < hi; rank++ {
 			if !slices.Contains(list[:random], rank) {
 				list = append(list, rank)
 			}
 		}
-	} else {
-		list = drawInto(list, draw, lo, hi, max(t.samples, size))
 	}
 	t.fastest(peer, list[random:], size-random)
 	return list[:size]
-}
-
-// appendRange appends the ranks from lo up to hi.
-func appendRange(list []uint32, lo, hi uint32) []uint32 {
-	for rank := lo; rank < hi; rank++ {
-		list = append(list, rank)
-	}
-	return list
-}
-
-// drawInto draws from a range until the list has n, all different.
-func drawInto(list []uint32, draw *stat.Stream, lo, hi uint32, n int) []uint32 {
-	for len(list) < n {
-		if rank := lo + uint32(draw.IntN(int(hi-lo))); !slices.Contains(list, rank) {
-			list = append(list, rank)
-		}
-	}
-	return list
 }
 
 // maxBucket bounds the places of a bucket: the range of the knob table.shape.

@@ -14,6 +14,7 @@ import (
 // timeline.
 type walker struct {
 	net       *staticNet
+	tables    *sampled
 	predictor func(key.ID) time.Duration // nil: the search asks for no predictions
 
 	// Of the lookup under way:
@@ -45,7 +46,7 @@ type reply struct {
 }
 
 func newWalker(net *staticNet) *walker {
-	w := &walker{net: net}
+	w := &walker{net: net, tables: newSampled(net)}
 	if net.predicts {
 		w.predictor = w.predict
 	}
@@ -56,7 +57,7 @@ func newWalker(net *staticNet) *walker {
 func (w *walker) lookup(name string, i int) milestones {
 	draw := stat.NewStream(w.net.cfg.Seed, name, uint64(i))
 	w.target, w.trips = draw.Uint64(), draw.Uint64()
-	for w.from = w.anybody(draw); !w.net.present(w.from); w.from = w.anybody(draw) {
+	for w.from = w.anybody(draw); !w.net.pop.live(w.from); w.from = w.anybody(draw) {
 	}
 	w.out, w.replies = milestones{done: true}, w.replies[:0]
 	w.heard = heard{}
@@ -88,7 +89,7 @@ func (w *walker) aim() {
 		w.goal = w.goal[:0]
 		lo, hi := pop.around(w.target, wide)
 		for rank := lo; rank < hi; rank++ {
-			if rank != w.from && w.net.present(rank) {
+			if rank != w.from && w.net.pop.live(rank) {
 				w.goal = append(w.goal, pop.ids[rank]^w.target)
 			}
 		}
@@ -110,7 +111,7 @@ func (w *walker) acquaint() {
 		if lo, hi := w.net.pop.subtree(w.net.pop.ids[w.from], b); hi-lo <= 1 {
 			break
 		}
-		w.buf = w.net.tables.members(w.from, b, w.buf)
+		w.buf = w.tables.members(w.from, b, w.buf)
 		w.known = append(w.known, w.buf...)
 	}
 	slices.Sort(w.known)
@@ -156,7 +157,7 @@ func (w *walker) run() {
 // send decides what becomes of a request.
 func (w *walker) send(now time.Duration, q lookup.Query) {
 	r := reply{at: q.Hard, peer: w.net.pop.lower(q.Peer.Short()), asked: now, failed: true}
-	if w.net.present(r.peer) {
+	if w.net.pop.live(r.peer) {
 		if took, ok := w.trip(r.peer); ok && now+took < q.Hard {
 			r.at, r.failed = now+took, false
 		}
@@ -248,7 +249,7 @@ func (w *walker) closest(peer uint32, n int) []key.ID {
 
 // read adds the distances of the members of a bucket.
 func (w *walker) read(peer uint32, b int) {
-	w.buf = w.net.tables.members(peer, b, w.buf)
+	w.buf = w.tables.members(peer, b, w.buf)
 	for _, rank := range w.buf {
 		w.near = append(w.near, w.net.pop.ids[rank]^w.target)
 	}
@@ -259,7 +260,7 @@ func (w *walker) readDeeper(peer uint32, b int) {
 	pop := w.net.pop
 	for b++; b < 64; b++ {
 		lo, hi := pop.subtree(pop.ids[peer], b)
-		if int(hi-lo) <= w.net.tables.least { // they hold everybody there is
+		if int(hi-lo) <= w.net.shape.least[b] { // they hold everybody there is
 			for rank := lo; rank < hi; rank++ {
 				if rank != peer {
 					w.near = append(w.near, pop.ids[rank]^w.target)

@@ -71,7 +71,7 @@ func plainLookup(net *staticNet, from uint32, target uint64) milestones {
 	for !search.Done() {
 		for q, ok := search.Ask(now); ok; q, ok = search.Ask(now) {
 			p := pending{at: q.Hard, peer: net.pop.lower(q.Peer.Short())}
-			if rtt := net.places.RTT(int(from), int(p.peer)); net.present(p.peer) && now+rtt < q.Hard {
+			if rtt := net.places.RTT(int(from), int(p.peer)); net.pop.live(p.peer) && now+rtt < q.Hard {
 				p.at, p.ok = now+rtt, true
 			}
 			waiting = append(waiting, p)
@@ -121,7 +121,7 @@ func plainLookup(net *staticNet, from uint32, target uint64) milestones {
 func plainGoal(net *staticNet, from uint32, target uint64) []uint32 {
 	var goal []uint32
 	for rank := range uint32(len(net.pop.ids)) {
-		if rank != from && net.present(rank) {
+		if rank != from && net.pop.live(rank) {
 			goal = append(goal, rank)
 		}
 	}
@@ -165,9 +165,9 @@ func plainPrediction(net *staticNet, from uint32) func(key.ID) time.Duration {
 }
 
 func plainTable(net *staticNet, peer uint32) [][]uint32 {
-	buckets := make([][]uint32, 64)
+	buckets, tables := make([][]uint32, 64), newSampled(net)
 	for b := range buckets {
-		buckets[b] = slices.Clone(net.tables.members(peer, b, nil))
+		buckets[b] = slices.Clone(tables.members(peer, b, nil))
 	}
 	return buckets
 }
