@@ -20,13 +20,10 @@ func (s *searcher) findValue(from uint32) (outcome, error) {
 			return outcome{rounds: hop, messages: messages, found: true, recall: 1}, nil
 		}
 		messages += r.next
-		if s.cfg.Stale > 0 && len(r.sure) == 0 {
+		if s.cfg.Stale > 0 && (len(r.sure) == 0 || hop == maxRounds) {
 			return outcome{rounds: hop, messages: messages, failed: true}, nil
 		}
 		room = s.cfg.Later
-	}
-	if s.cfg.Stale > 0 {
-		return outcome{rounds: maxRounds, messages: messages, failed: true}, nil
 	}
 	return outcome{}, errEndless
 }
@@ -34,9 +31,11 @@ func (s *searcher) findValue(from uint32) (outcome, error) {
 // round is the peers to ask.
 type round struct {
 	sure []contact // most bits in common first
-	edge []uint32  // all with equally many bits in common, fewer than those have,
+	edge []uint32  // with common bits in common, fewer than those have,
 	lack int       // of whom the closest so many are to be asked too
 	next int       // how many that makes
+
+	common int
 }
 
 // contact is a peer to ask.
@@ -52,15 +51,12 @@ type contact struct {
 func (s *searcher) ask(room int) bool {
 	r := &s.round
 	s.named = s.named[:0]
-	for _, c := range r.sure {
-		if s.leads(c) {
-			return true
-		}
+	if slices.ContainsFunc(r.sure, s.leads) {
+		return true
 	}
 	if r.lack > 0 {
-		common := s.path.common(r.edge[0], 0)
 		for _, rank := range s.closest(r.edge, r.lack) {
-			if s.leads(contact{rank, common}) {
+			if s.leads(contact{rank, r.common}) {
 				return true
 			}
 		}
@@ -115,6 +111,7 @@ func (s *searcher) sift(room int) {
 	}
 	r.lack = min(room-len(heard), len(r.edge))
 	r.next = len(heard) + r.lack
+	r.common = depth
 	s.order(heard, depth+1)
 }
 
@@ -155,13 +152,10 @@ func (s *searcher) order(ranks []uint32, depth int) {
 // reports whether one of these is of the goal.
 func (s *searcher) muster() bool {
 	r := &s.round
-	if r.lack > 0 {
-		common := s.path.common(r.edge[0], 0)
-		for _, rank := range s.closest(r.edge, r.lack) {
-			r.sure = append(r.sure, contact{rank, common})
-		}
-		r.lack = 0
+	for _, rank := range s.closest(r.edge, r.lack) {
+		r.sure = append(r.sure, contact{rank, r.common})
 	}
+	r.lack = 0
 	live := r.sure[:0]
 	for _, c := range r.sure {
 		if s.reached(c.rank) {

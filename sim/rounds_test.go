@@ -142,7 +142,7 @@ func TestRoundsRepeat(t *testing.T) {
 	for _, mode := range []string{FindValue, FindNode} {
 		cfg := RoundsConfig{Peers: 3000, Lookups: 5000, Mode: mode, Admission: Balanced, Seed: 5, Workers: 1}
 		first := rounds(t, cfg)
-		for _, workers := range []int{1, 2, 7} {
+		for _, workers := range []int{1, 2, 4, 16} {
 			cfg.Workers = workers
 			if again := rounds(t, cfg); again.Digest != first.Digest || !slices.Equal(again.HopsHistogram, first.HopsHistogram) {
 				t.Errorf("mode %s: %d workers have another digest than one", mode, workers)

@@ -141,9 +141,8 @@ func (m *meter) askAll(now *scene, u *use) (found bool) {
 		return false
 	}
 	u.resolved += float64(len(r.edge))
-	common := s.path.common(r.edge[0], 0)
 	for _, rank := range s.closest(r.edge, r.lack) {
-		now.contacts = append(now.contacts, contact{rank, common})
+		now.contacts = append(now.contacts, contact{rank, r.common})
 		if s.leads(now.contacts[len(now.contacts)-1]) {
 			return true
 		}
