@@ -16,14 +16,12 @@ func (s *shard) send(p *member, r node.Send) {
 		s.plan(p, s.now+dialTimeout, event{kind: fails, peer: p.number, ref: uint64(r.Ref), reason: node.Unreachable, other: -1})
 		return
 	}
-	open, warm := p.sessions.use(to)
-	if !warm {
-		open.ready = s.now + s.rtt(p, to)
-		s.connect(p, to, open.ready)
+	if !p.sessions.use(to) {
+		s.connect(p, to, s.rtt(p, to))
 		s.count(r.Priority, sessionBytes)
 	}
 	request := event{
-		kind: receives, peer: to, other: p.number, ref: uint64(r.Ref), since: s.now, dial: max(open.ready-s.now, 0),
+		kind: receives, peer: to, other: p.number, ref: uint64(r.Ref), since: s.now, dial: p.wait(to, s.now),
 		protocol: r.Protocol, priority: r.Priority, oneWay: r.OneWay, body: r.Body,
 	}
 	s.count(r.Priority, s.world.size(r.Protocol, r.Body))
@@ -44,8 +42,8 @@ func (s *shard) received(p *member, request event) (number uint64) {
 		from: request.other, protocol: request.protocol, priority: request.priority,
 		ref: request.ref, dial: request.dial,
 	}
-	if _, open := p.sessions.use(request.other); !open {
-		s.connect(p, request.other, s.now)
+	if !p.sessions.use(request.other) {
+		s.connect(p, request.other, 0)
 		if request.dial == 0 {
 			in.late = s.rtt(p, request.other)
 			in.dial = in.late
