@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/shoalnet/shoal/node"
+	"github.com/shoalnet/shoal/stat"
 	"github.com/shoalnet/shoal/wire"
 )
 
@@ -103,26 +104,27 @@ func (s *shard) rtt(p *member, other int32) time.Duration {
 }
 
 // way returns how long a message takes to another peer, or that it never arrives.
-// It takes at least half of the round-trip time.
 func (s *shard) way(p *member, other int32) (time.Duration, bool) {
 	cfg := &s.world.cfg
 	if cfg.Cut != nil && cfg.Cut(int(p.place), int(s.world.peers[other].place), s.now) {
 		return 0, false
 	}
-	rtt := s.rtt(p, other)
-	way := rtt / 2
-	if cfg.Jitter > 0 {
-		way += time.Duration(cfg.Jitter * p.dice.ExpFloat64() * float64(rtt/2))
-	}
-	if cfg.Loss == 0 {
-		return way, true
+	return way(&p.dice, cfg.Jitter, cfg.Loss, s.rtt(p, other))
+}
+
+// way returns how long a message takes one way, or that it never arrives. It
+// takes at least half of the round-trip time.
+func way(dice *stat.Stream, jitter, loss float64, rtt time.Duration) (time.Duration, bool) {
+	took := rtt/2 + time.Duration(jitter*dice.ExpFloat64()*float64(rtt/2))
+	if loss == 0 {
+		return took, true
 	}
 	timeout := rtt + rtt/2 + ackDelay
 	for range maxTries {
-		if p.dice.Float64() >= cfg.Loss {
-			return way, true
+		if dice.Float64() >= loss {
+			return took, true
 		}
-		way += timeout
+		took += timeout
 		timeout *= 2
 	}
 	return 0, false

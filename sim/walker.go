@@ -178,29 +178,12 @@ func (w *walker) trip(to uint32) (time.Duration, bool) {
 		return rtt, true
 	}
 	dice := stat.NewStream(w.trips, "sim.trip", uint64(to))
-	out, arrives := way(dice, cfg.Jitter, cfg.Loss, rtt/2, rtt)
+	out, arrives := way(dice, cfg.Jitter, cfg.Loss, rtt)
 	if !arrives {
 		return 0, false
 	}
-	back, arrives := way(dice, cfg.Jitter, cfg.Loss, rtt/2, rtt)
+	back, arrives := way(dice, cfg.Jitter, cfg.Loss, rtt)
 	return out + back, arrives
-}
-
-// way returns how long a message takes over a distance, or that it never arrives.
-func way(dice *stat.Stream, jitter, loss float64, distance, rtt time.Duration) (time.Duration, bool) {
-	took := distance + time.Duration(jitter*dice.ExpFloat64()*float64(distance))
-	if loss == 0 {
-		return took, true
-	}
-	timeout := rtt + rtt/2 + ackDelay
-	for range maxTries {
-		if dice.Float64() >= loss {
-			return took, true
-		}
-		took += timeout
-		timeout *= 2
-	}
-	return 0, false
 }
 
 // receive tells the search what became of a request.
