@@ -100,7 +100,10 @@ type Search struct {
 // search without seeds is done at once.
 func New(cfg Config, seeds []key.ID) *Search {
 	room := 3 * cfg.K
-	s := &Search{cfg: cfg, order: make([]rank, 0, room), candidates: make([]candidate, 0, room)}
+	s := &Search{
+		cfg: cfg, order: make([]rank, 0, room), candidates: make([]candidate, 0, room),
+		flights: make([]flight, 0, min(cfg.Alpha, room)),
+	}
 	s.hear(seeds, 1)
 	return s
 }
