@@ -80,6 +80,7 @@ type pendingTable struct {
 	slots []slot
 	free  []uint16
 	due   []dueRef // binary heap by deadline; entries of closed requests are skipped
+	first dueRef   // the earliest pending one, ref 0 if it is to be looked for
 }
 
 // slot is the last reference made of a slot, and where its request lies in live,
@@ -114,11 +115,20 @@ func (t *pendingTable) open(p pending, deadline time.Duration) (wire.Ref, bool) 
 	s := &t.slots[p.slot]
 	s.ref += 1 << slotBits // the next use of the slot
 	s.at = int32(len(t.live))
-	t.live = append(t.live, p)
+	t.live = append(roomy(t.live), p)
 	if deadline > 0 {
 		t.push(dueRef{deadline, s.ref})
 	}
 	return s.ref, true
+}
+
+// roomy returns s with room for one more. It grows from idleRoom to four times
+// that at once, what a lookup needs: it will be given back soon.
+func roomy[T any](s []T) []T {
+	if len(s) < cap(s) {
+		return s
+	}
+	return append(make([]T, 0, max(idleRoom, 4*len(s))), s...)
 }
 
 // find returns where a request lies, -1 if it is not pending.
@@ -139,6 +149,9 @@ func (t *pendingTable) close(ref wire.Ref) (pending, bool) {
 	t.live[at] = t.live[last] // the last one takes the place
 	t.slots[t.live[at].slot].at = at
 	t.slots[closed.slot].at = -1
+	if ref == t.first.ref {
+		t.first.ref = 0
+	}
 	if t.live = t.live[:last]; last == 0 && cap(t.live) > idleRoom {
 		t.live = nil
 	}
@@ -157,9 +170,13 @@ func (t *pendingTable) expired(now time.Duration) (wire.Ref, bool) {
 
 // next returns the earliest deadline of a pending request.
 func (t *pendingTable) next() (time.Duration, bool) {
+	if t.first.ref != 0 {
+		return t.first.at, true
+	}
 	for len(t.due) > 0 {
 		if t.find(t.due[0].ref) >= 0 {
-			return t.due[0].at, true
+			t.first = t.due[0]
+			return t.first.at, true
 		}
 		t.pop()
 	}
@@ -170,11 +187,12 @@ func (t *pendingTable) next() (time.Duration, bool) {
 }
 
 func (t *pendingTable) push(d dueRef) {
+	t.first.ref = 0
 	if len(t.due) >= 2*t.limit { // most were answered long before their deadlines
 		t.due = slices.DeleteFunc(t.due, func(d dueRef) bool { return t.find(d.ref) < 0 })
 		slices.SortFunc(t.due, func(a, b dueRef) int { return cmp.Compare(a.at, b.at) })
 	}
-	t.due = append(t.due, d)
+	t.due = append(roomy(t.due), d)
 	for i := len(t.due) - 1; i > 0; {
 		up := (i - 1) / 2
 		if t.due[up].at <= t.due[i].at {

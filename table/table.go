@@ -15,6 +15,7 @@ import (
 	"cmp"
 	"errors"
 	"math"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -69,20 +70,20 @@ type Contact struct {
 type Table struct {
 	self     key.ID
 	space    key.Space
-	set      Settings
 	buckets  []bucket
 	changes  []Change
-	groups   map[uint32]int // members by address group; looked up, never ranged over; nil while no group is known
-	probes   []probe        // handed out and not yet answered
-	seq      uint32         // of the last newcomer
 	members  int
 	anyDirty bool
 	selected time.Duration // when buckets were last re-selected
 	probeAt  time.Duration // when to look for a newcomer or a silent member
 	sampleAt time.Duration // when the budget allows to measure a spare
-	scan     int           // bucket from which the next probe is looked for
-	recent   uint32        // the last 20 outcomes, a set bit for each failure
 	typical  Smoothed      // answer times over all peers
+	recent   uint32        // the last 20 outcomes, a set bit for each failure
+	seq      uint32        // of the last newcomer
+	scan     int           // bucket from which the next probe is looked for
+	probes   []probe       // handed out and not yet answered
+	set      Settings
+	groups   map[uint32]int // members by address group; looked up, never ranged over; nil while no group is known
 }
 
 // probe is when a contact was handed out to be probed.
@@ -111,6 +112,7 @@ func (t *Table) Configure(set Settings) {
 	}
 	t.set = set
 	for b := range t.buckets {
+		t.buckets[b].dueAt = 0
 		t.reselect(b)
 	}
 	t.anyDirty = false
@@ -121,12 +123,12 @@ func (t *Table) Tell(now time.Duration, ev Event) {
 	if ev.Peer == t.self {
 		return
 	}
-	b := t.space.CommonPrefix(t.self, ev.Peer)
-	i := t.find(b, ev.Peer)
+	b := t.bucketOf(&ev.Peer)
+	i := t.find(b, &ev.Peer)
 	switch ev.Kind {
 	case Seen:
 		if i < 0 {
-			t.add(now, b, ev)
+			t.add(now, b, &ev)
 		} else {
 			t.setGroup(&t.buckets[b], i, ev.Group)
 		}
@@ -134,7 +136,7 @@ func (t *Table) Tell(now time.Duration, ev Event) {
 		t.recent <<= 1
 		t.typical.Add(ev.RTT)
 		if i < 0 {
-			if i = t.add(now, b, ev); i < 0 {
+			if i = t.add(now, b, &ev); i < 0 {
 				return
 			}
 		}
@@ -155,6 +157,9 @@ func (t *Table) answered(now time.Duration, b, i int, rtt time.Duration) {
 	k := &t.buckets[b]
 	c := &k.pool[i]
 	was := c.time()
+	if c.probed || !c.eligible() || c.lastHeard+t.set.ProbeAfter == k.dueAt {
+		k.dueAt = 0
+	}
 	c.lastHeard = now
 	t.reported(c)
 	c.hear(rtt)
@@ -178,6 +183,7 @@ func (t *Table) answered(now time.Duration, b, i int, rtt time.Duration) {
 func (t *Table) failed(b, i int) {
 	k := &t.buckets[b]
 	c := &k.pool[i]
+	k.dueAt = 0
 	k.count(c, -1)
 	if c.failures < math.MaxUint8 {
 		c.failures++
@@ -202,8 +208,16 @@ func (t *Table) isolated() bool {
 
 func (t *Table) mark(b int) { t.buckets[b].dirty, t.anyDirty = true, true }
 
+// bucketOf returns the number of a peer's bucket. The first word nearly always tells.
+func (t *Table) bucketOf(id *key.ID) int {
+	if x := t.self[0] ^ id[0]; x != 0 {
+		return min(bits.LeadingZeros64(x), t.space.Bits())
+	}
+	return t.space.CommonPrefix(t.self, *id)
+}
+
 // find returns the place of a peer in the pool of bucket b, -1 if it is not known.
-func (t *Table) find(b int, id key.ID) int {
+func (t *Table) find(b int, id *key.ID) int {
 	if b >= len(t.buckets) {
 		return -1
 	}
@@ -212,18 +226,21 @@ func (t *Table) find(b int, id key.ID) int {
 
 // add makes room in the bucket's pool and returns the place of the new contact,
 // -1 if the newcomer is not worth one.
-func (t *Table) add(now time.Duration, b int, ev Event) int {
+func (t *Table) add(now time.Duration, b int, ev *Event) int {
 	if b >= len(t.buckets) {
 		t.buckets = resized(t.buckets, b+1)[:b+1]
 	}
 	k := &t.buckets[b]
 	c := contact{lastHeard: now, seq: t.number()}
 	size := t.set.size(b)
-	if ev.Kind == Seen && k.members < size {
-		t.probeAt = min(t.probeAt, now)
+	if k.members < size {
+		k.dueAt = 0
+		if ev.Kind == Seen {
+			t.probeAt = min(t.probeAt, now)
+		}
 	}
 	if limit := size + t.set.Spares; len(k.pool) < limit {
-		k.push(limit, ev.Peer, c)
+		k.push(limit, &ev.Peer, c)
 		t.setGroup(k, len(k.pool)-1, ev.Group)
 		return len(k.pool) - 1
 	}
@@ -239,7 +256,7 @@ func (t *Table) add(now time.Duration, b int, ev Event) int {
 		return -1
 	}
 	t.reported(v)
-	k.replace(i, ev.Peer, c)
+	k.replace(i, &ev.Peer, c)
 	t.setGroup(k, i, ev.Group)
 	return i
 }

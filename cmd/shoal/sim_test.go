@@ -177,6 +177,15 @@ func TestBadSimulations(t *testing.T) {
 		{"sim events --latency " + negative, "--latency " + negative + ": "},
 		{"sim events --latency " + missing, "--latency " + missing + ": "},
 		{"sim events --trace nowhere/at/all", "--trace: open nowhere/at/all"},
+		{"sim lookups --peers 0", "--peers 0: want 1 or more"},
+		{"sim lookups --peers 20", "sim: replication 20 in a network of 20 peers: want fewer"},
+		{"sim lookups --alpha 33", "--alpha: "},
+		{"sim lookups --stale 1", "sim: stale share 1: want 0 to 0.95"},
+		{"sim lookups --predict future", `sim: predict "future": want exact or members`},
+		{"sim lookups --replies all", `sim: replies "all": want closest or bucket`},
+		{"sim lookups --config " + conf, "--config " + conf + ": line 1: "},
+		{"sim lookups --versus nowhere", "--versus nowhere: no such file"},
+		{"sim lookups --latency nowhere", "--latency nowhere: want a directory with a latency matrix"},
 		{"tune shape --budget 3", "--budget 3: want 20 or more"},
 		{"tune shape --family cmaes", `--family "cmaes": opt: no family "cmaes": want one of random, sobol, nsga3`},
 		{"tune shape --workers 0", "--workers 0: want 1 or more"},
@@ -193,7 +202,7 @@ func TestBadSimulations(t *testing.T) {
 func TestStoppedSimulations(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, line := range []string{"sim rounds --peers 100", "sim rounds --peers 100 --against bucket=5", "sim events --peers 40", "tune shape --peers 40", "claims"} {
+	for _, line := range []string{"sim rounds --peers 100", "sim rounds --peers 100 --against bucket=5", "sim events --peers 40", "sim lookups --peers 100", "tune shape --peers 40", "claims"} {
 		var stdout, stderr bytes.Buffer
 		code := run(ctx, strings.Fields(line), &stdout, &stderr)
 		if code != exitInterrupted || stdout.Len() != 0 || complaint(stderr.String()) != "interrupted" {
