@@ -107,7 +107,7 @@ func chordFigures() []Figure {
 	for _, n := range []int{512, 1_000, 4_096, 16_384, 1_000_000} {
 		figures = append(figures, Figure{
 			Name: fmt.Sprintf("chord path, N=%d", n), Source: "0.5 log2 N + 0.86; " + stoica + ": 0.5 log2 N", Grade: Independent, Note: convention,
-			Relation: Equal, Published: 0.5*math.Log2(float64(n)) + 0.86, Tolerance: 0.03, cost: 60, measure: hops(n),
+			Relation: Equal, Published: 0.5*math.Log2(float64(n)) + 0.86, Tolerance: 0.03, cost: 50 + n/10_000, measure: hops(n),
 		})
 	}
 	for _, n := range []int{512, 4_096, 16_384} {

@@ -75,8 +75,8 @@ func decayFigures() []Figure {
 		}
 	}
 	return []Figure{
-		{Name: "decay: of the 20 closest, still closest after 1 h", Source: liveness + ", figure 16", Grade: Read, Relation: Equal, Published: 17, Tolerance: 1, cost: 20, measure: median(1)},
-		{Name: "decay: after 10 h", Source: liveness + ", figure 16", Grade: Read, Relation: Equal, Published: 15, Tolerance: 2, cost: 20, Note: back, measure: median(2)},
-		{Name: "decay: after 36 h", Source: liveness + ", figure 16", Grade: Read, Relation: AtLeast, Published: 14, cost: 20, Note: back, measure: median(3)},
+		{Name: "decay: of the 20 closest, still closest after 1 h", Source: liveness + ", figure 16", Grade: Read, Relation: Equal, Published: 17, Tolerance: 1, cost: 80, measure: median(1)},
+		{Name: "decay: after 10 h", Source: liveness + ", figure 16", Grade: Read, Relation: Equal, Published: 15, Tolerance: 2, cost: 80, Note: back, measure: median(2)},
+		{Name: "decay: after 36 h", Source: liveness + ", figure 16", Grade: Read, Relation: AtLeast, Published: 14, cost: 80, Note: back, measure: median(3)},
 	}
 }

@@ -124,7 +124,7 @@ func bitsFigures() []Figure {
 	for k := 1; k <= 20; k++ {
 		figures = append(figures, Figure{
 			Name: fmt.Sprintf("bits gained by a greedy hop, k=%d", k), Source: "sum over m of 1-(1-2^-m)^k; " + caiDevroye, Grade: Theory,
-			Relation: Equal, Published: BitsPerHop(k), Tolerance: 0.01 * BitsPerHop(k), cost: 30,
+			Relation: Equal, Published: BitsPerHop(k), Tolerance: 0.01 * BitsPerHop(k), cost: 15,
 			measure: func(ctx context.Context, b *bench) (value, error) {
 				c, err := b.bitsGained(ctx, k)
 				return c.average(), err
@@ -156,7 +156,7 @@ func greedyFigures() []Figure {
 		for i, n := range greedySizes {
 			figures = append(figures, Figure{
 				Name: fmt.Sprintf("greedy hops, k=%d, N=%d", row.k, n), Source: secondProgram + ", 100,000 lookups", Grade: Independent,
-				Relation: Equal, Published: row.hops[i], Tolerance: 0.02, cost: 60,
+				Relation: Equal, Published: row.hops[i], Tolerance: 0.02, cost: 20 + n/10_000,
 				measure: func(ctx context.Context, b *bench) (value, error) {
 					c, err := b.greedyHops(ctx, row.k, n)
 					v := c.average()

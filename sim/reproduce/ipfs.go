@@ -72,7 +72,7 @@ func ipfsFigures() []Figure {
 		}
 	}
 	return []Figure{
-		{Name: "ipfs walk hops, median", Source: liveness + ", figure 7", Grade: Read, Relation: Equal, Published: 4, Tolerance: 1, cost: 200, measure: hops(0.5)},
+		{Name: "ipfs walk hops, median", Source: liveness + ", figure 7", Grade: Read, Relation: Equal, Published: 4, Tolerance: 1, cost: 50, measure: hops(0.5)},
 		{Name: "ipfs walk hops, p90", Source: liveness + ", figure 7", Grade: Read, Relation: Equal, Published: 6, Tolerance: 1, Note: still, measure: hops(0.9)},
 		{
 			Name: "ipfs % of walks over within 4 hops", Source: liveness + ", figure 8: the 20 closest are discovered by then", Grade: Read,

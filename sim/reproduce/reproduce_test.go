@@ -38,9 +38,16 @@ func TestHolds(t *testing.T) {
 		ours     float64
 		want     bool
 	}{
-		{Equal, 1.9, true}, {Equal, 2.1, true}, {Equal, 1.89, false}, {Equal, 2.11, false},
-		{AtLeast, 1.9, true}, {AtLeast, 1.89, false}, {AtLeast, 9, true},
-		{AtMost, 2.1, true}, {AtMost, 2.11, false}, {AtMost, -9, true},
+		{Equal, 1.9, true},
+		{Equal, 2.1, true},
+		{Equal, 1.89, false},
+		{Equal, 2.11, false},
+		{AtLeast, 1.9, true},
+		{AtLeast, 1.89, false},
+		{AtLeast, 9, true},
+		{AtMost, 2.1, true},
+		{AtMost, 2.11, false},
+		{AtMost, -9, true},
 	} {
 		f := Figure{Relation: test.relation, Published: 2, Tolerance: 0.1}
 		if got := f.holds(test.ours); got != test.want {
