@@ -24,13 +24,6 @@ import (
 // maxCandidates bounds what a search remembers: the nearest so many.
 const maxCandidates = 192
 
-// Candidate is a peer that may be asked. Predicted is its expected answer time,
-// session set-up included.
-type Candidate struct {
-	Peer      key.ID
-	Predicted time.Duration
-}
-
 // Query asks the driver to send the search's request to a peer. Hard is the
 // absolute time at which the driver gives up and tells Fail.
 type Query struct {
@@ -48,6 +41,10 @@ type Config struct {
 	// share with the target, log2(N/k): more are worth nothing under order priced.
 	// 0 or less: not known, every bit counts.
 	Depth float64
+	// Predict returns the expected answer time of a peer, session set-up included.
+	// It is called once for each candidate, when the search first hears of it. nil:
+	// nothing is known of anybody, all times are 0.
+	Predict func(peer key.ID) time.Duration
 }
 
 type state uint8
@@ -60,83 +57,133 @@ const (
 	failed         //
 )
 
-type candidate struct {
-	Candidate
+// rank is a place in the order by distance. It is small, because every message
+// walks the order and every new name shifts it.
+type rank struct {
+	far   uint64 // first word of the distance from the target, which nearly always tells
+	slot  uint8  // of the candidate
 	state state
 	hops  uint8 // referrals from the start: 1 for peers of our own table
+}
+
+// candidate is a peer that may be asked.
+type candidate struct {
+	peer      key.ID
+	predicted time.Duration
+	score     float64 // order priced: seconds, smaller is better
+}
+
+// flight is a request without an answer.
+type flight struct {
+	slot  uint8
+	late  bool
 	asked time.Duration
 	soft  time.Duration // absolute; 0: none
-	score float64       // order priced: seconds, smaller is better
 }
 
 // Search is one lookup. Make it with New.
 type Search struct {
 	cfg        Config
-	candidates []candidate // by distance from the target
-	inFlight   int
+	order      []rank // by distance from the target
+	candidates []candidate
+	flights    []flight
+	inFlight   int // flights that are not late
 	queries    int
 	failures   int
 	done       bool
-	now        time.Duration // of the last Ask
 	resting    bool          // the last Ask found nobody to ask
+	now        time.Duration // of the last Ask
 	last       int           // hops of the peer that answered last
 }
 
 // New begins a search with the seeds, usually the k nearest of the own table. A
 // search without seeds is done at once.
-func New(cfg Config, seeds []Candidate) *Search {
-	s := &Search{cfg: cfg, candidates: make([]candidate, 0, 3*cfg.K)}
-	for _, c := range seeds {
-		s.hear(c, 1)
-	}
+func New(cfg Config, seeds []key.ID) *Search {
+	room := 3 * cfg.K
+	s := &Search{cfg: cfg, order: make([]rank, 0, room), candidates: make([]candidate, 0, room)}
+	s.hear(seeds, 1)
 	return s
 }
 
 // Target returns what is searched for.
 func (s *Search) Target() key.ID { return s.cfg.Target }
 
-// hear takes a candidate into the list unless it is known, ourselves, or farther
-// than all of a full list.
-func (s *Search) hear(c Candidate, hops uint8) {
-	if c.Peer == s.cfg.Self {
-		return
-	}
-	at, found := slices.BinarySearchFunc(s.candidates, c.Peer, func(x candidate, id key.ID) int {
-		return key.Closer(s.cfg.Target, x.Peer, id)
-	})
-	if found || at >= maxCandidates {
-		return
-	}
-	if len(s.candidates) >= maxCandidates {
-		if st := s.candidates[len(s.candidates)-1].state; st == waiting {
-			s.inFlight--
+// hear takes peers into the order unless they are known, ourselves, or farther
+// than all of a full order.
+func (s *Search) hear(peers []key.ID, hops uint8) {
+	at, known := 0, false
+	for _, p := range peers {
+		if p == s.cfg.Self {
+			continue
 		}
-		s.candidates = s.candidates[:len(s.candidates)-1]
+		if at, known = s.place(p, at); !known && at < maxCandidates {
+			s.insert(at, p, hops)
+		}
 	}
-	s.candidates = slices.Insert(s.candidates, at, candidate{Candidate: c, hops: hops, score: s.score(c)})
+}
+
+// place returns where in the order a peer stands, or would. Answers name the
+// nearest first, so that looking on from the place of the one before takes a step
+// or two; where they do not, it starts over.
+func (s *Search) place(peer key.ID, from int) (at int, known bool) {
+	far := peer[0] ^ s.cfg.Target[0]
+	if from > 0 && s.order[from-1].far >= far {
+		from = 0
+	}
+	at = from
+	for at < len(s.order) && s.order[at].far < far {
+		at++
+	}
+	for ; at < len(s.order) && s.order[at].far == far; at++ {
+		if c := key.Closer(s.cfg.Target, peer, s.candidates[s.order[at].slot].peer); c <= 0 {
+			return at, c == 0
+		}
+	}
+	return at, false
+}
+
+// insert puts a new peer at its place in the order. If that is full, the farthest
+// one is forgotten.
+func (s *Search) insert(at int, peer key.ID, hops uint8) {
+	slot := len(s.candidates)
+	if slot < maxCandidates {
+		s.candidates = append(s.candidates, candidate{})
+	} else {
+		last := s.order[slot-1].slot
+		s.order = s.order[:slot-1]
+		s.land(last)
+		slot = int(last)
+	}
+	c := candidate{peer: peer}
+	if s.cfg.Predict != nil {
+		c.predicted = s.cfg.Predict(peer)
+	}
+	far := peer[0] ^ s.cfg.Target[0]
+	if s.cfg.Order == Priced {
+		c.score = s.score(c.predicted, far)
+	}
+	s.candidates[slot] = c
+	s.order = slices.Insert(s.order, at, rank{far: far, slot: uint8(slot), hops: hops})
 }
 
 // score is predicted answer time minus the price of the shared prefix, in
 // seconds.
-func (s *Search) score(c Candidate) float64 {
-	if s.cfg.Order != Priced {
-		return 0
-	}
-	gained := sharedBits(s.cfg.Target, c.Peer)
+func (s *Search) score(predicted time.Duration, far uint64) float64 {
+	gained := sharedBits(far)
 	if s.cfg.Depth > 0 {
 		gained = min(gained, s.cfg.Depth)
 	}
-	return c.Predicted.Seconds() - float64(s.cfg.Price.Seconds()*gained)
+	return predicted.Seconds() - float64(s.cfg.Price.Seconds()*gained)
 }
 
-// sharedBits is the common prefix with a fraction for what follows: minus log2
-// of the distance as a share of the space.
-func sharedBits(a, b key.ID) float64 {
-	d := a.XOR(b)
-	if d[0] == 0 {
+// sharedBits is the length of the common prefix of two identifiers at a distance
+// with this first word, with a fraction for what follows: minus log2 of the
+// distance as a share of the space.
+func sharedBits(far uint64) float64 {
+	if far == 0 {
 		return 64
 	}
-	return 64 - math.Log2(float64(d[0]))
+	return 64 - math.Log2(float64(far))
 }
 
 // Ask returns the next peer to query; false when there is none for the moment or
@@ -157,53 +204,58 @@ func (s *Search) Ask(now time.Duration) (Query, bool) {
 		s.done = !patient && (s.inFlight == 0 || s.complete())
 		return Query{}, false
 	}
-	c := &s.candidates[next]
-	c.state, c.asked = waiting, now
+	r := &s.order[next]
+	c := &s.candidates[r.slot]
+	r.state = waiting
+	f := flight{slot: r.slot, asked: now}
 	if s.cfg.SoftFactor > 0 {
-		c.soft = now + time.Duration(s.cfg.SoftFactor*float64(c.Predicted)) + s.cfg.SoftSlack
+		f.soft = now + time.Duration(s.cfg.SoftFactor*float64(c.predicted)) + s.cfg.SoftSlack
 	}
+	s.flights = append(s.flights, f)
 	s.inFlight++
 	s.queries++
-	return Query{Peer: c.Peer, Hard: now + s.cfg.Hard}, true
+	return Query{Peer: c.peer, Hard: now + s.cfg.Hard}, true
 }
 
 // expire moves requests past their soft deadline out of the way.
 func (s *Search) expire(now time.Duration) {
-	for i := range s.candidates {
-		if c := &s.candidates[i]; c.state == waiting && c.soft > 0 && now >= c.soft {
-			c.state = late
+	for i := range s.flights {
+		if f := &s.flights[i]; !f.late && f.soft > 0 && now >= f.soft {
+			f.late = true
 			s.inFlight--
+			s.order[slices.IndexFunc(s.order, func(r rank) bool { return r.slot == f.slot })].state = late
 		}
 	}
 }
 
-// next returns the index of the candidate to ask: the best in order among those
+// next returns the place of the candidate to ask: the best in order among those
 // that, as far as we know, belong to the k nearest live peers. -1 if none. Late
 // peers have not failed yet and use up no refill.
 func (s *Search) next() int {
-	best, live, passed := -1, 0, 0
-	for i := range s.candidates {
-		c := &s.candidates[i]
-		if c.state == late {
+	best, score := -1, 0.0
+	live, passed := 0, 0
+	for i := range s.order {
+		switch s.order[i].state {
+		case late:
 			continue
-		}
-		if c.state == failed {
+		case failed:
 			if passed++; passed > s.cfg.Refill {
 				live++ // no more refill: failures use up places
 			}
 			continue
+		default:
 		}
 		if live++; live > s.cfg.K {
 			break
 		}
-		if c.state != heard {
+		if s.order[i].state != heard {
 			continue
 		}
 		if s.cfg.Order == Distance {
 			return i
 		}
-		if best < 0 || c.score < s.candidates[best].score {
-			best = i
+		if x := s.candidates[s.order[i].slot].score; best < 0 || x < score {
+			best, score = i, x
 		}
 	}
 	return best
@@ -212,8 +264,8 @@ func (s *Search) next() int {
 // complete reports whether the k nearest live peers have all answered.
 func (s *Search) complete() bool {
 	live := 0
-	for i := range s.candidates {
-		switch s.candidates[i].state {
+	for i := range s.order {
+		switch s.order[i].state {
 		case heard, waiting:
 			return false
 		case answered:
@@ -231,15 +283,19 @@ func (s *Search) complete() bool {
 // until their soft deadline: most that are alive answer by then, and a dead one
 // costs no more.
 func (s *Search) patience() (until time.Duration, ok bool) {
+	if len(s.flights) == s.inFlight { // nobody is late
+		return 0, false
+	}
 	live := 0
-	for i := range s.candidates {
-		switch c := &s.candidates[i]; c.state {
+	for i := range s.order {
+		switch r := &s.order[i]; r.state {
 		case answered:
 			if live++; live >= s.cfg.K {
 				return until, ok
 			}
 		case late:
-			if end := c.soft + (c.soft-c.asked)/2; end > s.now {
+			f := &s.flights[s.flight(r.slot)]
+			if end := f.soft + (f.soft-f.asked)/2; end > s.now {
 				until, ok = max(until, end), true
 			}
 		default:
@@ -248,49 +304,61 @@ func (s *Search) patience() (until time.Duration, ok bool) {
 	return until, ok
 }
 
+// flight returns the index of the request to a candidate, -1 if none is open.
+func (s *Search) flight(slot uint8) int {
+	return slices.IndexFunc(s.flights, func(f flight) bool { return f.slot == slot })
+}
+
+// land closes the request to a candidate. It is false if none was open.
+func (s *Search) land(slot uint8) bool {
+	i := s.flight(slot)
+	if i < 0 {
+		return false
+	}
+	if !s.flights[i].late {
+		s.inFlight--
+	}
+	s.flights = slices.Delete(s.flights, i, i+1)
+	return true
+}
+
+// settle closes the request to a peer. It returns the peer's place, or that it
+// was not asked, or settled before.
+func (s *Search) settle(peer key.ID, as state) (*rank, bool) {
+	at, known := s.place(peer, 0)
+	if !known || !s.land(s.order[at].slot) {
+		return nil, false
+	}
+	s.order[at].state = as
+	return &s.order[at], true
+}
+
 // Answer tells that a peer answered and named closer peers. It returns the bits
 // of prefix that the best of them gained on the peer, for those who learn a
 // price. Answers of peers that were not asked are ignored.
-func (s *Search) Answer(peer key.ID, closer []Candidate) (gained float64) {
-	c := s.find(peer)
-	if c == nil || c.state != waiting && c.state != late {
+func (s *Search) Answer(peer key.ID, closer []key.ID) (gained float64) {
+	r, ok := s.settle(peer, answered)
+	if !ok {
 		return 0
 	}
-	if c.state == waiting {
-		s.inFlight--
+	from, hops := r.far, min(r.hops, math.MaxUint8-1)+1
+	s.last = int(r.hops)
+	s.hear(closer, hops) // moves ranks: r is not used any more
+	best := uint64(math.MaxUint64)
+	for i := range closer {
+		best = min(best, closer[i][0]^s.cfg.Target[0])
 	}
-	c.state = answered
-	s.last = int(c.hops)
-	hops := min(c.hops, math.MaxUint8-1) + 1
-	from, best := sharedBits(s.cfg.Target, peer), 0.0
-	for _, n := range closer {
-		best = max(best, sharedBits(s.cfg.Target, n.Peer))
-		s.hear(n, hops) // may move candidates: c is not used any more
+	if best >= from {
+		return 0
 	}
-	return max(0, best-from)
+	return sharedBits(best) - sharedBits(from)
 }
 
 // Fail tells that a peer did not answer.
 func (s *Search) Fail(peer key.ID) {
-	c := s.find(peer)
-	if c == nil || c.state != waiting && c.state != late {
-		return
+	if _, ok := s.settle(peer, failed); ok {
+		s.failures++
 	}
-	if c.state == waiting {
-		s.inFlight--
-	}
-	c.state = failed
-	s.failures++
-}
-
-func (s *Search) find(peer key.ID) *candidate {
-	at, found := slices.BinarySearchFunc(s.candidates, peer, func(x candidate, id key.ID) int {
-		return key.Closer(s.cfg.Target, x.Peer, id)
-	})
-	if !found {
-		return nil
-	}
-	return &s.candidates[at]
 }
 
 // Wake returns when Ask may have something even if nothing happens: the earliest
@@ -302,25 +370,21 @@ func (s *Search) Wake() (at time.Duration, ok bool) {
 	if s.resting {
 		at, ok = s.patience()
 	}
-	for i := range s.candidates {
-		if c := &s.candidates[i]; c.state == waiting && c.soft > 0 && (!ok || c.soft < at) {
-			at, ok = c.soft, true
+	for i := range s.flights {
+		if f := &s.flights[i]; !f.late && f.soft > 0 && (!ok || f.soft < at) {
+			at, ok = f.soft, true
 		}
 	}
 	return at, ok
 }
 
 // Missed reports whether a peer that was asked has failed or is late.
-func (s *Search) Missed() bool {
-	return s.failures > 0 || slices.ContainsFunc(s.candidates, func(c candidate) bool { return c.state == late })
-}
+func (s *Search) Missed() bool { return s.failures > 0 || len(s.flights) > s.inFlight }
 
 // Resume goes on with a search that is done, if any of more is worth asking:
 // nearer than the k-th peer that answered.
-func (s *Search) Resume(more []Candidate) {
-	for _, c := range more {
-		s.hear(c, 1)
-	}
+func (s *Search) Resume(more []key.ID) {
+	s.hear(more, 1)
 	s.done = false
 }
 
@@ -331,30 +395,21 @@ func (s *Search) Stop() { s.done = true }
 // knows have answered, or nobody is left to ask or wait for.
 func (s *Search) Done() bool { return s.done }
 
-// Asked returns when a peer was last asked, false if it was not.
-func (s *Search) Asked(peer key.ID) (time.Duration, bool) {
-	if c := s.find(peer); c != nil && c.state != heard {
-		return c.asked, true
-	}
-	return 0, false
-}
-
 // Result appends to dst the up to n nearest peers that answered, nearest first.
 func (s *Search) Result(n int, dst []key.ID) []key.ID {
-	for i := range s.candidates {
+	for i := range s.order {
 		if n <= 0 {
 			break
 		}
-		if s.candidates[i].state == answered {
-			dst = append(dst, s.candidates[i].Peer)
+		if s.order[i].state == answered {
+			dst = append(dst, s.candidates[s.order[i].slot].peer)
 			n--
 		}
 	}
 	return dst
 }
 
-// Queries returns how many requests were made, Failures how many of them failed
-// so far, Hops the referrals that led to the peer that answered last.
+// Queries returns how many requests were made.
 func (s *Search) Queries() int { return s.queries }
 
 // Failures returns how many requests failed so far.

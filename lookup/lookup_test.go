@@ -13,35 +13,38 @@ import (
 	"github.com/shoalnet/shoal/internal/script"
 	"github.com/shoalnet/shoal/key"
 	"github.com/shoalnet/shoal/lookup"
+	"github.com/shoalnet/shoal/stat"
 )
 
 // TestScenarios runs testdata: each file is a story that can be checked by eye.
 func TestScenarios(t *testing.T) {
 	var s *lookup.Search
 	var now time.Duration
+	var predicted map[key.ID]time.Duration
 	script.Run(t, "testdata", func(t *testing.T, td *datadriven.TestData) string {
 		now += script.ArgDuration(t, td, "after", 0)
 		switch td.Cmd {
 		case "find":
-			now = 0
+			now, predicted = 0, map[key.ID]time.Duration{}
 			cfg := lookup.Config{
 				Target: script.ArgID(t, td, "target"), Self: key.FromByte(255), K: script.ArgInt(t, td, "k", 2),
 				Settings: lookup.Settings{
 					Alpha: script.ArgInt(t, td, "alpha", 1), Refill: script.ArgInt(t, td, "refill", 2), Hard: 5 * time.Second,
 					Price: script.ArgDuration(t, td, "price", 0), SoftSlack: script.ArgDuration(t, td, "slack", 0),
 				},
+				Predict: func(p key.ID) time.Duration { return predicted[p] },
 			}
 			td.MaybeScanArgs(t, "soft", &cfg.SoftFactor)
 			if td.HasArg("price") {
 				cfg.Order = lookup.Priced
 			}
-			s = lookup.New(cfg, candidates(t, td))
+			s = lookup.New(cfg, candidates(t, td, predicted))
 		case "answer":
-			s.Answer(script.ArgID(t, td, "from"), candidates(t, td))
+			s.Answer(script.ArgID(t, td, "from"), candidates(t, td, predicted))
 		case "fail":
 			s.Fail(script.ArgID(t, td, "from"))
 		case "resume":
-			s.Resume(candidates(t, td))
+			s.Resume(candidates(t, td, predicted))
 		case "stop":
 			s.Stop()
 		case "wait":
@@ -53,8 +56,8 @@ func TestScenarios(t *testing.T) {
 }
 
 // candidates reads the input lines: a key and a predicted answer time each.
-func candidates(t *testing.T, td *datadriven.TestData) []lookup.Candidate {
-	var out []lookup.Candidate
+func candidates(t *testing.T, td *datadriven.TestData, predictions map[key.ID]time.Duration) []key.ID {
+	var out []key.ID
 	for line := range strings.Lines(td.Input) {
 		word, predicted, _ := strings.Cut(strings.TrimSpace(line), " ")
 		id, err := script.ID(word)
@@ -65,7 +68,10 @@ func candidates(t *testing.T, td *datadriven.TestData) []lookup.Candidate {
 		if predicted != "" && err != nil {
 			td.Fatalf(t, "%v", err)
 		}
-		out = append(out, lookup.Candidate{Peer: id, Predicted: d})
+		if _, heard := predictions[id]; !heard { // a search takes the first word on a peer
+			predictions[id] = d
+		}
+		out = append(out, id)
 	}
 	return out
 }
@@ -86,34 +92,36 @@ func asks(s *lookup.Search, now time.Duration) string {
 
 // A random network of 8-bit peers, some dead, each knowing random others.
 type network struct {
-	peers []key.ID
-	knows map[key.ID][]lookup.Candidate
-	dead  map[key.ID]bool
+	peers     []key.ID
+	knows     map[key.ID][]key.ID
+	predicted map[key.ID]time.Duration
+	dead      map[key.ID]bool
 }
 
 func drawNetwork(t *rapid.T) network {
-	n := network{knows: map[key.ID][]lookup.Candidate{}, dead: map[key.ID]bool{}}
+	n := network{knows: map[key.ID][]key.ID{}, predicted: map[key.ID]time.Duration{}, dead: map[key.ID]bool{}}
 	for _, b := range rapid.SliceOfNDistinct(rapid.Byte(), 1, 60, rapid.ID).Draw(t, "peers") {
 		id := key.FromByte(b)
 		n.peers = append(n.peers, id)
 		n.dead[id] = rapid.IntRange(0, 4).Draw(t, "dead") == 0
+		n.predicted[id] = time.Duration(rapid.IntRange(1, 300).Draw(t, "predicted")) * time.Millisecond
 	}
 	for _, p := range n.peers {
 		for _, i := range rapid.SliceOfN(rapid.IntRange(0, len(n.peers)-1), 0, 8).Draw(t, "knows") {
-			ms := rapid.IntRange(1, 300).Draw(t, "predicted")
-			n.knows[p] = append(n.knows[p], lookup.Candidate{Peer: n.peers[i], Predicted: time.Duration(ms) * time.Millisecond})
+			n.knows[p] = append(n.knows[p], n.peers[i])
 		}
 	}
 	return n
 }
 
-func drawConfig(t *rapid.T) lookup.Config {
+func drawConfig(t *rapid.T, net network) lookup.Config {
 	return lookup.Config{
 		Target: key.FromByte(rapid.Byte().Draw(t, "target")), Self: key.FromByte(255), K: rapid.IntRange(1, 8).Draw(t, "k"),
 		Settings: lookup.Settings{
 			Alpha: rapid.IntRange(1, 5).Draw(t, "alpha"), Order: lookup.Order(rapid.IntRange(0, 1).Draw(t, "order")),
 			Price: 30 * time.Millisecond, Refill: 60, SoftFactor: float64(rapid.IntRange(0, 3).Draw(t, "soft")), Hard: time.Second,
 		},
+		Predict: func(p key.ID) time.Duration { return net.predicted[p] },
 	}
 }
 
@@ -121,14 +129,15 @@ func drawConfig(t *rapid.T) lookup.Config {
 // alpha, and names the nearest of all live peers that it has heard of.
 func TestSearchEnds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		net, cfg := drawNetwork(t), drawConfig(t)
+		net := drawNetwork(t)
+		cfg := drawConfig(t, net)
 		cfg.SoftFactor = 0 // with a soft deadline a late peer may be passed over
 		seeds := net.knows[net.peers[0]]
 		s := lookup.New(cfg, seeds)
 		asked, live := map[key.ID]bool{}, map[key.ID]bool{}
-		hear := func(cs []lookup.Candidate) {
-			for _, c := range cs {
-				live[c.Peer] = !net.dead[c.Peer] && c.Peer != cfg.Self
+		hear := func(peers []key.ID) {
+			for _, p := range peers {
+				live[p] = !net.dead[p] && p != cfg.Self
 			}
 		}
 		hear(seeds)
@@ -180,7 +189,8 @@ func TestSearchEnds(t *testing.T) {
 // With soft deadlines and silent peers, time alone ends a search.
 func TestSilenceEnds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		net, cfg := drawNetwork(t), drawConfig(t)
+		net := drawNetwork(t)
+		cfg := drawConfig(t, net)
 		cfg.SoftFactor = 2
 		s := lookup.New(cfg, net.knows[net.peers[0]])
 		now := time.Duration(0)
@@ -203,6 +213,50 @@ func TestSilenceEnds(t *testing.T) {
 	})
 }
 
+// A search remembers the nearest of all whom it hears of, in any order, also where
+// first words are equal and the rest must tell.
+func TestRemembersTheNearest(t *testing.T) {
+	const remembered = 192
+	draw := stat.NewStream(1, "test.nearest")
+	for range 50 {
+		cfg := lookup.Config{Target: key.ID{3, 5}, K: 1000, Settings: lookup.Settings{Alpha: 1000, Hard: time.Second}}
+		peers := make([]key.ID, draw.IntN(600))
+		for i := range peers {
+			peers[i] = key.ID{uint64(draw.IntN(8)), uint64(draw.IntN(64)), 1}
+		}
+		s := lookup.New(cfg, peers)
+		for q, ok := s.Ask(0); ok; q, ok = s.Ask(0) {
+			s.Answer(q.Peer, nil)
+		}
+		slices.SortFunc(peers, func(a, b key.ID) int { return key.Closer(cfg.Target, a, b) })
+		want := slices.Compact(peers)
+		want = want[:min(len(want), remembered)]
+		if got := s.Result(1000, nil); !slices.Equal(got, want) {
+			t.Fatalf("%d peers: remembers %d, not the %d nearest", len(peers), len(got), len(want))
+		}
+	}
+}
+
+// Once its lists have grown, a search allocates nothing.
+func TestSearchAllocates(t *testing.T) {
+	cfg := lookup.Config{Target: key.Hash([]byte("t")), K: 20, Settings: lookup.Settings{Alpha: 3, Hard: time.Second}}
+	peers := make([]key.ID, 60)
+	for i := range peers {
+		peers[i] = key.Hash([]byte{byte(i)})
+	}
+	allocated := testing.AllocsPerRun(100, func() {
+		s := lookup.New(cfg, peers[:20])
+		for now := time.Duration(0); !s.Done(); now += time.Millisecond {
+			for q, ok := s.Ask(now); ok; q, ok = s.Ask(now) {
+				s.Answer(q.Peer, peers[20:])
+			}
+		}
+	})
+	if allocated > 6 { // the search, order and candidates, and the growth of the flights to three
+		t.Errorf("%v allocations a search", allocated)
+	}
+}
+
 func BenchmarkSearch(b *testing.B) {
 	peers := make([]key.ID, 1000)
 	for i := range peers {
@@ -210,16 +264,12 @@ func BenchmarkSearch(b *testing.B) {
 	}
 	cfg := lookup.Config{Target: key.Hash([]byte("t")), K: 20, Settings: lookup.Settings{Alpha: 3, Hard: time.Second}}
 	slices.SortFunc(peers, func(a, b key.ID) int { return key.Closer(cfg.Target, a, b) })
-	all := make([]lookup.Candidate, len(peers))
-	for i, p := range peers {
-		all[i] = lookup.Candidate{Peer: p, Predicted: time.Millisecond}
-	}
 	b.ReportAllocs()
 	for b.Loop() {
-		s := lookup.New(cfg, all[400:420])
+		s := lookup.New(cfg, peers[400:420])
 		for !s.Done() {
 			if q, ok := s.Ask(0); ok {
-				s.Answer(q.Peer, all[:20])
+				s.Answer(q.Peer, peers[:20])
 			}
 		}
 	}

@@ -130,7 +130,7 @@ func (n *Node) Table() *table.Table { return n.peer.Table }
 func (n *Node) Counters() Counters { return n.counters }
 
 // Pending returns how many requests await an answer.
-func (n *Node) Pending() int { return n.pending.live }
+func (n *Node) Pending() int { return len(n.pending.live) }
 
 // Tell takes an event. Nonsense is counted and ignored.
 func (n *Node) Tell(now time.Duration, ev Event) {

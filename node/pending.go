@@ -29,15 +29,15 @@ func (p *Peer) Knobs() knob.Config { return p.knobs }
 func (p *Peer) Refuse(inbound uint64, why string) { p.node.Refuse(inbound, why) }
 
 // Full reports whether so many requests are pending that no more can be made.
-func (p *Peer) Full() bool { return p.node.pending.live >= p.node.pending.limit }
+func (p *Peer) Full() bool { return len(p.node.pending.live) >= p.node.pending.limit }
 
 // Send prepares a message. The reference and the protocol of m are filled in;
 // tag comes back in Settled. It is false when too many requests are pending: try
 // again later.
 func (p *Peer) Send(now time.Duration, from Protocol, tag uint64, m wire.Message, oneWay bool) (Request, bool) {
 	ref, ok := p.node.open(pending{
-		protocol: p.node.protocol(from.ID()), tag: tag, peer: m.To, sent: now, deadline: m.Deadline, oneWay: oneWay,
-	})
+		protocol: int16(p.node.protocol(from.ID())), tag: tag, peer: m.To, sent: now, oneWay: oneWay,
+	}, m.Deadline)
 	if !ok {
 		return nil, false
 	}
@@ -48,11 +48,11 @@ func (p *Peer) Send(now time.Duration, from Protocol, tag uint64, m wire.Message
 // Local opens a reference for a Load, Save or Check. It is false when too many
 // requests are pending.
 func (p *Peer) Local(from Protocol, tag uint64) (wire.Ref, bool) {
-	return p.node.open(pending{protocol: p.node.protocol(from.ID()), tag: tag, sent: -1})
+	return p.node.open(pending{protocol: int16(p.node.protocol(from.ID())), tag: tag, sent: -1}, 0)
 }
 
-func (n *Node) open(p pending) (wire.Ref, bool) {
-	ref, ok := n.pending.open(p)
+func (n *Node) open(p pending, deadline time.Duration) (wire.Ref, bool) {
+	ref, ok := n.pending.open(p, deadline)
 	if !ok {
 		n.counters.Full++
 	}
@@ -62,24 +62,31 @@ func (n *Node) open(p pending) (wire.Ref, bool) {
 // pending is a request that awaits the world's answer. sent is -1 for what goes
 // to no peer.
 type pending struct {
-	ref      wire.Ref
-	protocol int
 	tag      uint64
 	peer     key.ID
 	sent     time.Duration
-	deadline time.Duration // 0: none
+	slot     uint16
+	protocol int16
 	oneWay   bool
 }
 
-// pendingTable holds the pending requests in slots. A reference is the slot and
-// how often it was used, so that a late answer to a used reference is known as
-// such.
+// pendingTable holds the pending requests. A reference is a slot and how often it
+// was used, so that a late answer to a used reference is known as such. Slots
+// stay; the requests lie apart from them, and nothing is left of them in a peer
+// that idles.
 type pendingTable struct {
 	limit int
-	slots []pending
-	free  []int
-	live  int
+	live  []pending
+	slots []slot
+	free  []uint16
 	due   []dueRef // binary heap by deadline; entries of closed requests are skipped
+}
+
+// slot is the last reference made of a slot, and where its request lies in live,
+// -1 if it is closed.
+type slot struct {
+	ref wire.Ref
+	at  int32
 }
 
 type dueRef struct {
@@ -87,45 +94,55 @@ type dueRef struct {
 	ref wire.Ref
 }
 
-const slotBits = 16
+const (
+	slotBits = 16
+	// idleRoom is how many requests and deadlines an idle peer has memory for.
+	idleRoom = 4
+)
 
-func (t *pendingTable) open(p pending) (wire.Ref, bool) {
-	if t.live >= t.limit {
+// open notes a request. Deadline 0 means none.
+func (t *pendingTable) open(p pending, deadline time.Duration) (wire.Ref, bool) {
+	if len(t.live) >= t.limit {
 		return 0, false
 	}
-	var slot int
 	if n := len(t.free); n > 0 {
-		slot, t.free = t.free[n-1], t.free[:n-1]
+		p.slot, t.free = t.free[n-1], t.free[:n-1]
 	} else {
-		slot = len(t.slots)
-		t.slots = append(t.slots, pending{ref: wire.Ref(slot)})
+		p.slot = uint16(len(t.slots))
+		t.slots = append(t.slots, slot{ref: wire.Ref(p.slot)})
 	}
-	p.ref = t.slots[slot].ref + 1<<slotBits // the next use of the slot
-	t.slots[slot] = p
-	t.live++
-	if p.deadline > 0 {
-		t.push(dueRef{p.deadline, p.ref})
+	s := &t.slots[p.slot]
+	s.ref += 1 << slotBits // the next use of the slot
+	s.at = int32(len(t.live))
+	t.live = append(t.live, p)
+	if deadline > 0 {
+		t.push(dueRef{deadline, s.ref})
 	}
-	return p.ref, true
+	return s.ref, true
 }
 
-func (t *pendingTable) find(ref wire.Ref) *pending {
-	slot := int(ref & (1<<slotBits - 1))
-	if slot >= len(t.slots) || t.slots[slot].ref != ref || t.slots[slot].protocol < 0 {
-		return nil
+// find returns where a request lies, -1 if it is not pending.
+func (t *pendingTable) find(ref wire.Ref) int32 {
+	i := ref & (1<<slotBits - 1)
+	if i >= wire.Ref(len(t.slots)) || t.slots[i].ref != ref {
+		return -1
 	}
-	return &t.slots[slot]
+	return t.slots[i].at
 }
 
 func (t *pendingTable) close(ref wire.Ref) (pending, bool) {
-	p := t.find(ref)
-	if p == nil {
+	at := t.find(ref)
+	if at < 0 {
 		return pending{}, false
 	}
-	closed := *p
-	p.protocol = -1
-	t.free = append(t.free, int(ref&(1<<slotBits-1)))
-	t.live--
+	closed, last := t.live[at], len(t.live)-1
+	t.live[at] = t.live[last] // the last one takes the place
+	t.slots[t.live[at].slot].at = at
+	t.slots[closed.slot].at = -1
+	if t.live = t.live[:last]; last == 0 && cap(t.live) > idleRoom {
+		t.live = nil
+	}
+	t.free = append(t.free, closed.slot)
 	return closed, true
 }
 
@@ -141,17 +158,20 @@ func (t *pendingTable) expired(now time.Duration) (wire.Ref, bool) {
 // next returns the earliest deadline of a pending request.
 func (t *pendingTable) next() (time.Duration, bool) {
 	for len(t.due) > 0 {
-		if t.find(t.due[0].ref) != nil {
+		if t.find(t.due[0].ref) >= 0 {
 			return t.due[0].at, true
 		}
 		t.pop()
+	}
+	if cap(t.due) > idleRoom {
+		t.due = nil
 	}
 	return 0, false
 }
 
 func (t *pendingTable) push(d dueRef) {
 	if len(t.due) >= 2*t.limit { // most were answered long before their deadlines
-		t.due = slices.DeleteFunc(t.due, func(d dueRef) bool { return t.find(d.ref) == nil })
+		t.due = slices.DeleteFunc(t.due, func(d dueRef) bool { return t.find(d.ref) < 0 })
 		slices.SortFunc(t.due, func(a, b dueRef) int { return cmp.Compare(a.at, b.at) })
 	}
 	t.due = append(t.due, d)

@@ -1,6 +1,9 @@
 package sim
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // findNode is the whole lookup of Kademlia in rounds: it asks the closest peers
 // that it has not asked, until the closest that it knows have all answered. The
@@ -10,8 +13,11 @@ func (s *searcher) findNode(from uint32) (outcome, error) {
 		s.path.deepen()
 	}
 	s.seek(from)
-	s.best.forget()
+	s.met.forget()
+	s.best.peers, s.best.depth = s.best.peers[:0], 0
+	s.named = s.named[:0]
 	s.answer(from)
+	s.learn()
 	var out outcome
 	for {
 		s.request = s.next(s.request[:0])
@@ -22,11 +28,13 @@ func (s *searcher) findNode(from uint32) (outcome, error) {
 			return outcome{}, errEndless
 		}
 		out.messages += len(s.request)
+		s.named = s.named[:0]
 		for _, peer := range s.request {
 			if s.pop.live(peer) {
 				s.answer(peer)
 			}
 		}
+		s.learn()
 	}
 	closest := s.first()
 	for _, p := range s.best.peers {
@@ -38,13 +46,13 @@ func (s *searcher) findNode(from uint32) (outcome, error) {
 	return out, nil
 }
 
-// answer hears the reply of a peer: the replication closest that it names. As long
-// as nobody remembers more, the others fall away by themselves.
+// answer adds to those named the replication closest that a peer names. As long as
+// nobody remembers more than these, the others fall away by themselves.
 func (s *searcher) answer(peer uint32) {
-	s.named = s.named[:0]
+	before := len(s.named)
 	s.reply(peer, min(bits.LeadingZeros64(s.pop.ids[peer]^s.path.key), 63))
 	if s.cfg.Stale > 0 {
-		s.learn(s.closest(s.named, s.cfg.Replication))
+		s.named = s.named[:before+len(s.closest(s.named[before:], s.cfg.Replication))]
 	}
 }
 
@@ -83,17 +91,18 @@ func (s *searcher) next(to []uint32) []uint32 {
 	return to
 }
 
-// learn takes in whom a peer names.
-func (s *searcher) learn(members []uint32) {
+// learn takes in those who were named.
+func (s *searcher) learn() {
 	l := &s.best
-	lo, size := s.path.lo[l.depth], s.path.size[l.depth]
-	for _, rank := range members {
-		if rank-lo >= size || rank == s.goal.except {
-			continue
+	s.rest = slices.Grow(s.rest[:0], len(s.named))[:len(s.named)]
+	fresh := s.named[:0]
+	for _, rank := range s.named[:s.path.part(s.named, s.rest, l.depth)] {
+		if known, _ := s.met.note(rank); !known && rank != s.goal.except {
+			fresh = append(fresh, rank)
 		}
-		if known, _ := l.met.note(rank); !known {
-			l.add(s.pop.ids[rank]^s.path.key, rank)
-		}
+	}
+	for i, dist := range s.distances(fresh) {
+		l.add(dist, fresh[i])
 	}
 	if len(l.peers) == l.room {
 		l.depth = min(bits.LeadingZeros64(l.peers[l.room-1].dist), s.path.bottom)
@@ -106,19 +115,12 @@ type nearest struct {
 	room  int
 	peers []known
 	depth int // all further ones of interest are in the subtree of this depth around the key
-	met   met
 }
 
 type known struct {
 	dist  uint64
 	rank  uint32
 	asked bool
-}
-
-// forget empties the list.
-func (l *nearest) forget() {
-	l.peers, l.depth = l.peers[:0], 0
-	l.met.forget()
 }
 
 // add inserts a peer unless it is in the list or too far.

@@ -20,31 +20,22 @@ func (s *searcher) findValue(from uint32) (outcome, error) {
 			return outcome{rounds: hop, messages: messages, found: true, recall: 1}, nil
 		}
 		messages += r.next
-		if s.cfg.Stale > 0 && len(r.sure) == 0 {
+		if s.cfg.Stale > 0 && (len(r.sure) == 0 || hop == maxRounds) {
 			return outcome{rounds: hop, messages: messages, failed: true}, nil
 		}
 		room = s.cfg.Later
 	}
-	if s.cfg.Stale > 0 {
-		return outcome{rounds: maxRounds, messages: messages, failed: true}, nil
-	}
 	return outcome{}, errEndless
 }
 
-// round is the peers to ask, and whom they name. Of the latter it keeps those in a
-// subtree around the key that is known to hold enough.
+// round is the peers to ask.
 type round struct {
-	sure []contact // to ask: most bits in common first
-	edge []uint32  // all with equally many bits in common, fewer than those have,
+	sure []contact // most bits in common first
+	edge []uint32  // with common bits in common, fewer than those have,
 	lack int       // of whom the closest so many are to be asked too
+	next int       // how many that makes
 
-	room   int      // how many to ask in the next round
-	next   int      // how many will be
-	depth  int      // of the subtree
-	heard  []uint32 // peers in it, each once
-	deeper int      // how many of them are in the next deeper one
-	met    met
-	atGoal bool // a peer of the goal was named
+	common int
 }
 
 // contact is a peer to ask.
@@ -59,99 +50,104 @@ type contact struct {
 // that crowd it out.
 func (s *searcher) ask(room int) bool {
 	r := &s.round
-	r.room, r.depth, r.heard, r.deeper, r.atGoal = room, 0, r.heard[:0], 0, false
-	r.met.forget()
-	if len(r.sure) > 0 {
-		// The first to answer may already name enough of a deep subtree.
-		b := r.sure[0].common
-		if min(s.shape.size[b], int(s.path.size[b+1])) >= room {
-			r.depth = min(b+1, s.goal.depth)
-		}
-	}
+	s.named = s.named[:0]
 	for _, c := range r.sure {
-		if s.reply(c.rank, c.common); r.atGoal {
+		if s.leads(c) {
 			return true
 		}
 	}
 	if r.lack > 0 {
-		common := s.path.common(r.edge[0], 0)
 		for _, rank := range s.closest(r.edge, r.lack) {
-			if s.reply(rank, common); r.atGoal {
+			if s.leads(contact{rank, r.common}) {
 				return true
 			}
 		}
 	}
-	s.settle()
+	s.sift(room)
 	return s.cfg.Stale > 0 && s.muster()
 }
 
-// hear takes in whom a peer names.
-func (s *searcher) hear(members []uint32) {
+// leads asks a peer and reports whether it names one of the goal.
+func (s *searcher) leads(c contact) bool {
+	before := len(s.named)
+	s.reply(c.rank, c.common)
+	if s.cfg.Stale > 0 {
+		return false
+	}
+	// The sign of a difference says which number is smaller: no branch.
+	wide, deep := s.goal.depth, s.goal.depth+1
+	wideLo, wideSize := s.path.lo[wide], uint64(s.path.size[wide])
+	deepLo, deepSize := s.path.lo[deep], uint64(s.path.size[deep])
+	var maybe, surely uint64
+	for _, rank := range s.named[before:] {
+		maybe |= uint64(rank-wideLo) - wideSize
+		surely |= uint64(rank-deepLo) - deepSize
+	}
+	const sign = 1 << 63
+	return surely&sign != 0 || maybe&sign != 0 && slices.ContainsFunc(s.named[before:], s.reached)
+}
+
+// sift finds the peers to ask among those who were named. It goes to ever deeper
+// subtrees around the key as long as they hold enough of them.
+func (s *searcher) sift(room int) {
 	r := &s.round
-	lo, size := s.path.lo[r.depth], s.path.size[r.depth]
-	for _, rank := range members {
-		if rank-lo >= size {
-			continue // others are closer, and enough
+	depth := 0
+	if len(r.sure) > 0 {
+		// The first to answer may already have named enough of a deep subtree.
+		b := r.sure[0].common
+		if min(s.shape.size[b], int(s.path.size[b+1])) >= room {
+			depth = min(b+1, s.goal.depth)
 		}
-		if known, maybe := r.met.note(rank); known || maybe && slices.Contains(r.heard, rank) {
+	}
+	s.rest = slices.Grow(s.rest[:0], len(s.named))[:len(s.named)]
+	heard := s.distinct(s.named[:s.path.part(s.named, s.rest, depth)])
+	n := s.path.part(heard, s.rest, depth+1)
+	for ; n >= room && depth < s.goal.depth; n = s.path.part(heard, s.rest, depth+1) {
+		heard = heard[:n]
+		depth++
+	}
+	r.edge, s.rest = s.rest[:len(heard)-n], r.edge
+	s.rest = slices.Grow(s.rest[:0], n)[:n]
+	if heard = heard[:n]; n > room { // at the goal, among peers that are gone
+		heard = s.closest(heard, room)
+	}
+	r.lack = min(room-len(heard), len(r.edge))
+	r.next = len(heard) + r.lack
+	r.common = depth
+	s.order(heard, depth+1)
+}
+
+// distinct drops peers that are named twice.
+func (s *searcher) distinct(ranks []uint32) []uint32 {
+	s.met.forget()
+	kept := ranks[:0]
+	for _, rank := range ranks {
+		if known, maybe := s.met.note(rank); known || maybe && slices.Contains(kept, rank) {
 			continue
 		}
-		if s.cfg.Stale == 0 && s.reached(rank) {
-			r.atGoal = true
-			return
-		}
-		r.heard = append(r.heard, rank)
-		if s.path.holds(r.depth+1, rank) {
-			r.deeper++
-		}
+		kept = append(kept, rank)
 	}
-	for r.deeper >= r.room && r.depth < s.goal.depth {
-		s.narrow()
-	}
+	return kept
 }
 
-// narrow goes over to the next deeper subtree.
-func (s *searcher) narrow() {
+// order makes peers in the subtree of a depth those to ask, most bits in common
+// first.
+func (s *searcher) order(ranks []uint32, depth int) {
 	r := &s.round
-	r.depth++
-	kept, deeper := r.heard[:0], 0
-	for _, rank := range r.heard {
-		if s.path.holds(r.depth, rank) {
-			kept = append(kept, rank)
-			if s.path.holds(r.depth+1, rank) {
-				deeper++
-			}
-		}
-	}
-	r.heard, r.deeper = kept, deeper
-}
-
-// settle makes those who were named the peers to ask.
-func (s *searcher) settle() {
-	r := &s.round
-	if r.deeper > r.room { // at the goal, among peers that are gone
-		r.heard = s.closest(r.heard, r.room)
-	}
-	r.sure, r.edge = r.sure[:0], r.edge[:0]
-	for _, rank := range r.heard {
-		if s.path.holds(r.depth+1, rank) {
-			r.insert(contact{rank, s.path.common(rank, r.depth+1)})
+	r.sure = slices.Grow(r.sure[:0], len(ranks))[:len(ranks)]
+	for at := len(ranks); at > 0; depth++ {
+		n := 0
+		if depth < s.path.bottom {
+			n = s.path.part(ranks, s.rest, depth+1)
 		} else {
-			r.edge = append(r.edge, rank)
+			copy(s.rest, ranks)
 		}
+		for _, rank := range s.rest[:len(ranks)-n] {
+			at--
+			r.sure[at] = contact{rank, depth}
+		}
+		ranks = ranks[:n]
 	}
-	r.lack = min(r.room-len(r.sure), len(r.edge))
-	r.next = len(r.sure) + r.lack
-}
-
-// insert adds a peer to ask behind those with more bits in common.
-func (r *round) insert(c contact) {
-	r.sure = append(r.sure, c)
-	at := len(r.sure) - 1
-	for ; at > 0 && r.sure[at-1].common < c.common; at-- {
-		r.sure[at] = r.sure[at-1]
-	}
-	r.sure[at] = c
 }
 
 // muster finds out who of the peers to ask is gone, and leaves the others. It
@@ -159,7 +155,7 @@ func (r *round) insert(c contact) {
 func (s *searcher) muster() bool {
 	r := &s.round
 	for _, rank := range s.closest(r.edge, r.lack) {
-		r.insert(contact{rank, s.path.common(rank, r.depth)})
+		r.sure = append(r.sure, contact{rank, r.common})
 	}
 	r.lack = 0
 	live := r.sure[:0]

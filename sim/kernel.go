@@ -28,16 +28,19 @@ type searcher struct {
 	shape  *shape
 	depth  int // of the path to a key: deeper than most goals
 
-	path  path
+	begun [batch]begun // lookups from number since on
+	since int
+
+	path  *path // of the current one
 	goal  goal
-	buf   []uint32 // a bucket
-	ranks []uint32 // scratch of limit
-	dist  []uint64 // scratch of closest
+	named []uint32 // whom the peers of a round named
+	met   met      // which of them are known
+	rest  []uint32 // scratch
+	dist  []uint64 // scratch
 
 	round   round    // mode value
 	best    nearest  // mode node: closest peers known
 	request []uint32 // mode node: whom to ask now
-	named   []uint32 // mode node with peers that are gone: a reply
 }
 
 // outcome is what one search found and cost.
@@ -51,9 +54,11 @@ func newSearcher(w *static) *searcher {
 	s := &searcher{
 		cfg: w.cfg, pop: w.pop, shape: w.shape, tables: w.tables(),
 		depth: bits.Len(uint(len(w.pop.ids)/w.cfg.Replication)) + 2,
-		buf:   make([]uint32, w.shape.largest()),
 	}
-	s.path.pop = w.pop
+	for i := range s.begun {
+		s.begun[i].path.pop = w.pop
+	}
+	s.since = -batch
 	s.best.room = w.cfg.Replication
 	if w.cfg.Stale > 0 {
 		s.best.room += remembered
@@ -61,10 +66,33 @@ func newSearcher(w *static) *searcher {
 	return s
 }
 
+// batch is how many lookups begin together, so that their reads of the index
+// overlap.
+const batch = 16
+
+// begun is a lookup of which the path is known.
+type begun struct {
+	from uint32
+	path path
+}
+
+// begin begins the lookups from number first on.
+func (s *searcher) begin(first int) {
+	s.since = first
+	for i := range s.begun {
+		var target uint64
+		s.begun[i].from, target = s.draw(first + i)
+		s.begun[i].path.aim(target, s.depth)
+	}
+}
+
 // search runs lookup number i: from a random peer for a random key.
 func (s *searcher) search(i int) (outcome, error) {
-	from, target := s.draw(i)
-	s.path.aim(target, s.depth)
+	if i < s.since || i >= s.since+batch {
+		s.begin(i - i%batch)
+	}
+	s.path = &s.begun[i-s.since].path
+	from := s.begun[i-s.since].from
 	if s.cfg.Mode == FindNode {
 		return s.findNode(from)
 	}
@@ -87,16 +115,17 @@ const (
 	lookupStale
 )
 
-// reply hears what a peer answers that shares b bits with the key, which is less
-// than the path is deep. The candidates of its bucket share one bit more.
+// reply adds to those named whom a peer answers with that shares b bits with the
+// key, which is less than the path is deep.
 func (s *searcher) reply(peer uint32, b int) {
-	lo, n := s.path.lo[b+1], s.path.size[b+1]
-	got := s.bucket(peer, b, lo, lo+n)
-	enough := 1
+	before, enough := len(s.named), 1
 	if s.cfg.Replies == ClosestReplies {
 		enough = s.cfg.Replication
 	}
-	if got >= enough {
+	// The candidates of the key's bucket share one bit more with the key.
+	lo, n := s.path.lo[b+1], s.path.size[b+1]
+	s.named = s.tables.members(peer, b, lo, lo+n, s.named)
+	if len(s.named)-before >= enough {
 		return
 	}
 	// The deeper buckets hold the next closest; they end where the peer is alone.
@@ -105,39 +134,27 @@ func (s *searcher) reply(peer uint32, b int) {
 			break
 		}
 		lo, hi := s.pop.bucket(peer, deeper)
-		got += s.bucket(peer, deeper, lo, hi)
+		s.named = s.tables.members(peer, deeper, lo, hi, s.named)
 	}
-	for lower := b - 1; lower >= 0 && got < enough; lower-- {
+	for lower := b - 1; lower >= 0 && len(s.named)-before < enough; lower-- {
 		lo, hi := s.pop.bucket(peer, lower)
-		got += s.bucket(peer, lower, lo, hi)
+		s.named = s.tables.members(peer, lower, lo, hi, s.named)
 	}
 }
 
-// bucket hears the members of one bucket and returns their number.
-func (s *searcher) bucket(peer uint32, b int, lo, hi uint32) int {
-	if lo == hi {
-		return 0
+// distances returns those of some peers. It is valid until the next call.
+func (s *searcher) distances(ranks []uint32) []uint64 {
+	s.dist = s.dist[:0]
+	for _, rank := range ranks {
+		s.dist = append(s.dist, s.pop.ids[rank]^s.path.key)
 	}
-	members := s.tables.members(peer, b, lo, hi, s.buf)
-	switch {
-	case s.cfg.Mode == FindValue:
-		s.hear(members)
-	case s.cfg.Stale > 0:
-		s.named = append(s.named, members...)
-	default:
-		s.learn(members)
-	}
-	return len(members)
+	return s.dist
 }
 
 // closest moves the n closest of some peers to the front, closest first, and
-// returns them. Their distances are then in s.dist.
+// returns them.
 func (s *searcher) closest(ranks []uint32, n int) []uint32 {
-	dist := s.dist[:0]
-	for _, rank := range ranks {
-		dist = append(dist, s.pop.ids[rank]^s.path.key)
-	}
-	s.dist = dist
+	dist := s.distances(ranks)
 	if n = min(n, len(ranks)); n == 0 {
 		return nil
 	}
@@ -160,10 +177,9 @@ func (s *searcher) closest(ranks []uint32, n int) []uint32 {
 
 // goal is the peers closest to a key that answer.
 type goal struct {
-	size   int
+	size   int    // how many
 	except uint32 // is not one of them
 	depth  int    // of the smallest subtree around the key that holds them all
-	limit  uint64 // distance of the last; 0: not known yet
 }
 
 // nobody is no peer's rank.
@@ -194,7 +210,7 @@ func (s *searcher) present(d int) int {
 	if s.path.holds(d, s.goal.except) {
 		n--
 	}
-	if s.pop.stale > 0 {
+	if s.pop.gone != nil {
 		for rank := s.path.lo[d]; rank < s.path.lo[d]+s.path.size[d]; rank++ {
 			if !s.pop.live(rank) {
 				n--
@@ -204,29 +220,38 @@ func (s *searcher) present(d int) int {
 	return n
 }
 
-// limit returns the distance of the farthest peer of the goal. It is in the half
-// of the goal's subtree that the key is not in.
-func (s *searcher) limit() uint64 {
-	g := &s.goal
-	if g.limit == 0 {
-		s.ranks = s.ranks[:0]
-		for rank := s.path.lo[g.depth]; s.path.holds(g.depth, rank); rank++ {
-			if !s.path.holds(g.depth+1, rank) && rank != g.except && s.pop.live(rank) {
-				s.ranks = append(s.ranks, rank)
-			}
-		}
-		lack := max(g.size-s.present(g.depth+1), 1)
-		s.closest(s.ranks, lack)
-		g.limit = s.dist[lack-1]
-	}
-	return g.limit
-}
-
 // reached reports whether a peer is one of the goal.
 func (s *searcher) reached(rank uint32) bool {
-	d := s.goal.depth
-	return s.path.holds(d, rank) && rank != s.goal.except && s.pop.live(rank) &&
-		(s.path.holds(d+1, rank) || s.pop.ids[rank]^s.path.key <= s.limit())
+	return s.path.holds(s.goal.depth, rank) && rank != s.goal.except && s.pop.live(rank) &&
+		(s.path.holds(s.goal.depth+1, rank) || s.ahead(rank) < s.goal.size)
+}
+
+// ahead counts the peers that come before one that is in the goal's subtree but
+// not in the next deeper one.
+func (s *searcher) ahead(rank uint32) int {
+	lo, n := s.path.lo[s.goal.depth], s.path.size[s.goal.depth]
+	if from := s.path.lo[s.goal.depth+1]; from == lo { // the half that the peer is in
+		lo += s.path.size[s.goal.depth+1]
+	}
+	n -= s.path.size[s.goal.depth+1]
+	ids := s.pop.ids[lo : lo+n]
+	dist, closer := s.pop.ids[rank]^s.path.key, s.present(s.goal.depth+1)
+	for _, id := range ids {
+		if id^s.path.key < dist {
+			closer++
+		}
+	}
+	if s.goal.except-lo < n && s.pop.ids[s.goal.except]^s.path.key < dist {
+		closer--
+	}
+	if s.pop.gone != nil {
+		for i, id := range ids {
+			if id^s.path.key < dist && !s.pop.live(lo+uint32(i)) {
+				closer--
+			}
+		}
+	}
+	return closer
 }
 
 // met remembers peers, until others take their place.

@@ -7,87 +7,83 @@ import (
 	"github.com/shoalnet/shoal/wire"
 )
 
-// send puts a request on its way. What becomes of it in the end the sender
-// learns by an answer, a failure, or its own deadline.
-func (w *World) send(peer int32, p *member, r node.Send) {
-	to, known := w.index[r.To.Short()]
-	if !known || to == peer {
-		w.queue.push(w.now+dialTimeout, event{kind: fails, peer: peer, ref: uint64(r.Ref), reason: node.Unreachable})
+// send puts a request on its way, after a handshake if there is no session. What
+// becomes of it in the end the sender learns by an answer, a failure, or its own
+// deadline.
+func (s *shard) send(p *member, r node.Send) {
+	to, known := s.world.index[r.To.Short()]
+	if !known || to == p.number {
+		s.plan(p, s.now+dialTimeout, event{kind: fails, peer: p.number, ref: uint64(r.Ref), reason: node.Unreachable})
 		return
 	}
-	q := w.peers[to]
-	s, warm := p.sessions.use(to)
-	if q.node == nil {
-		if warm { // the bytes vanish, and then the session does
-			p.sessions.drop(to)
-			w.written(peer, r, 0)
-			return
-		}
-		w.queue.push(w.now+dialTimeout, event{kind: fails, peer: peer, ref: uint64(r.Ref), reason: node.Unreachable})
-		return
+	request := event{
+		kind: receives, peer: to, other: p.number, ref: uint64(r.Ref),
+		protocol: r.Protocol, priority: r.Priority, oneWay: r.OneWay, body: r.Body,
 	}
-	rtt := w.cfg.RTT(p.place, q.place)
-	if warm {
-		q.sessions.use(peer)
+	if p.sessions.use(to) {
+		s.transmit(p, request)
+	} else if i := p.dialing(to); i >= 0 {
+		p.dials[i].waiting = append(p.dials[i].waiting, waiting{s.now, request})
 	} else {
-		way, arrives := w.way(p, rtt, rtt)
-		if !arrives {
-			w.queue.push(w.now+dialTimeout, event{kind: fails, peer: peer, ref: uint64(r.Ref), reason: node.Unreachable})
-			return
-		}
-		s.ready = w.now + way
-		w.connect(peer, to, s.ready)
-		w.count(r.Priority, sessionBytes)
-		w.queue.push(s.ready+rtt/2, event{kind: meets, peer: peer, other: to})
-		w.queue.push(s.ready+rtt/2, event{kind: meets, peer: to, other: peer})
+		s.dial(p, to, r.Priority, request)
 	}
-	dial := max(s.ready-w.now, 0)
-	w.count(r.Priority, w.size(r.Protocol, r.Body))
-	w.written(peer, r, dial)
-	way, arrives := w.way(p, rtt/2, rtt)
-	if !arrives {
-		return
-	}
-	ev := event{kind: receives, peer: to, other: peer, protocol: r.Protocol, body: r.Body}
-	if !r.OneWay {
-		ev.ref = w.open(inbound{from: peer, protocol: r.Protocol, priority: r.Priority, ref: r.Ref, dial: dial})
-	}
-	w.queue.push(w.now+dial+way, ev)
 }
 
-// written confirms a request without reply when its bytes are out.
-func (w *World) written(peer int32, r node.Send, dial time.Duration) {
-	if r.OneWay {
-		w.queue.push(w.now+dial, event{kind: answers, peer: peer, ref: uint64(r.Ref), dial: dial})
+// transmit sends a request over a session. One without reply is confirmed when
+// its bytes are out.
+func (s *shard) transmit(p *member, request event) {
+	s.count(request.priority, s.world.size(request.protocol, request.body))
+	if request.oneWay {
+		s.plan(p, s.now, event{kind: answers, peer: p.number, ref: request.ref, dial: request.dial})
+	}
+	if way, arrives := s.way(p, request.peer); arrives {
+		s.plan(p, s.now+way, request)
 	}
 }
 
 // reply puts the answer to an inbound request on its way.
-func (w *World) reply(p *member, number uint64, ev event) {
-	in, ok := w.close(number)
+func (s *shard) reply(p *member, number uint64, ev event) {
+	in, ok := p.inward.close(number)
 	if !ok {
 		return
 	}
-	rtt := w.cfg.RTT(p.place, w.peers[in.from].place)
-	w.count(in.priority, w.size(in.protocol, ev.body))
-	if way, arrives := w.way(p, rtt/2, rtt); arrives {
-		ev.peer, ev.ref, ev.dial = in.from, uint64(in.ref), in.dial
-		w.queue.push(w.now+way, ev)
+	s.count(in.priority, s.world.size(in.protocol, ev.body))
+	if way, arrives := s.way(p, in.from); arrives {
+		ev.peer, ev.ref, ev.dial = in.from, in.ref, in.dial
+		s.plan(p, s.now+way, ev)
 	}
 }
 
-// way returns how long a message takes over a distance, or that it never arrives.
-func (w *World) way(p *member, distance, rtt time.Duration) (time.Duration, bool) {
-	way := distance
-	if w.cfg.Jitter > 0 {
-		way += time.Duration(w.cfg.Jitter * p.dice.ExpFloat64() * float64(distance))
+// inVain is what reaches a peer that is gone. The sender of a request keeps
+// sending its bytes for a while, and then takes the session for dead.
+func (s *shard) inVain(p *member, ev event) {
+	if ev.kind == receives {
+		s.plan(p, s.now+idleTimeout, event{kind: closes, peer: ev.other, other: p.number})
 	}
-	if w.cfg.Loss == 0 {
+}
+
+func (s *shard) rtt(p *member, other int32) time.Duration {
+	return s.world.cfg.RTT(int(p.place), int(s.world.peers[other].place))
+}
+
+// way returns how long a message takes to another peer, or that it never arrives.
+// It takes at least half of the round-trip time.
+func (s *shard) way(p *member, other int32) (time.Duration, bool) {
+	cfg := &s.world.cfg
+	if cfg.Cut != nil && cfg.Cut(int(p.place), int(s.world.peers[other].place), s.now) {
+		return 0, false
+	}
+	rtt := s.rtt(p, other)
+	way := rtt / 2
+	if cfg.Jitter > 0 {
+		way += time.Duration(cfg.Jitter * p.dice.ExpFloat64() * float64(rtt/2))
+	}
+	if cfg.Loss == 0 {
 		return way, true
 	}
 	timeout := rtt + rtt/2 + ackDelay
 	for range maxTries {
-		if p.dice.Float64() >= w.cfg.Loss {
+		if p.dice.Float64() >= cfg.Loss {
 			return way, true
 		}
 		way += timeout
@@ -103,39 +99,56 @@ func (w *World) size(protocol wire.Protocol, body any) int {
 	return messageBytes
 }
 
-func (w *World) count(priority wire.Priority, bytes int) {
+func (s *shard) count(priority wire.Priority, bytes int) {
 	if priority == wire.Background {
-		w.background += int64(bytes)
+		s.background += int64(bytes)
 	} else {
-		w.foreground += int64(bytes)
+		s.foreground += int64(bytes)
 	}
 }
 
-// open gives an inbound request a number.
-func (w *World) open(in inbound) uint64 {
+// inbound is a request that its receiver may still answer.
+type inbound struct {
+	use      uint32 // how often the place was used: an old number finds nothing
+	open     bool
+	priority wire.Priority
+	protocol wire.Protocol
+	from     int32
+	ref      uint64
+	dial     time.Duration
+}
+
+// inward are the requests that wait for a peer's reply.
+type inward struct {
+	all    []inbound
+	unused []int32
+}
+
+// open gives an inbound request a number, which is not 0.
+func (t *inward) open(in inbound) uint64 {
 	var at int32
-	if n := len(w.unused); n > 0 {
-		at, w.unused = w.unused[n-1], w.unused[:n-1]
+	if n := len(t.unused); n > 0 {
+		at, t.unused = t.unused[n-1], t.unused[:n-1]
 	} else {
-		at = int32(len(w.inward))
-		w.inward = append(w.inward, inbound{})
+		at = int32(len(t.all))
+		t.all = append(t.all, inbound{})
 	}
-	in.open, in.use = true, w.inward[at].use+1
-	w.inward[at] = in
+	in.open, in.use = true, t.all[at].use+1
+	t.all[at] = in
 	return uint64(in.use)<<32 | uint64(at)
 }
 
 // close takes an inbound request out, if its number is that of an open one.
-func (w *World) close(number uint64) (inbound, bool) {
+func (t *inward) close(number uint64) (inbound, bool) {
 	at := number & (1<<32 - 1)
-	if at >= uint64(len(w.inward)) {
+	if at >= uint64(len(t.all)) {
 		return inbound{}, false
 	}
-	in := w.inward[at]
+	in := t.all[at]
 	if !in.open || uint64(in.use) != number>>32 {
 		return inbound{}, false
 	}
-	w.inward[at].open = false
-	w.unused = append(w.unused, int32(at))
+	t.all[at].open = false
+	t.unused = append(t.unused, int32(at))
 	return in, true
 }

@@ -86,11 +86,11 @@ func (d *roundDriver) search(from uint32, target uint64) (rounds, messages int, 
 }
 
 // reply returns the closest of what a peer answers.
-func (d *roundDriver) reply(peer uint32, target uint64) (out []lookup.Candidate) {
+func (d *roundDriver) reply(peer uint32, target uint64) (out []key.ID) {
 	known := d.plain.reply(peer, target)
 	slices.SortFunc(known, func(x, y uint32) int { return cmp.Compare(d.pop.ids[x]^target, d.pop.ids[y]^target) })
 	for _, rank := range known[:min(len(known), d.cfg.Replication)] {
-		out = append(out, lookup.Candidate{Peer: key.ID{d.pop.ids[rank]}})
+		out = append(out, key.ID{d.pop.ids[rank]})
 	}
 	return out
 }

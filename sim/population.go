@@ -19,8 +19,7 @@ type population struct {
 	ids   []uint64
 	index []uint32 // index[x]: the first rank whose leading bits are x or more
 	width int      // leading bits of the index
-	stale uint64   // who is gone: peers whose draw is below it
-	seed  uint64   // of these draws
+	gone  []uint64 // a bit for each peer that does not answer; nil: all do
 }
 
 // newPopulation draws n distinct identifiers, so that all distances differ.
@@ -52,8 +51,8 @@ func populationOf(ids []uint64) *population {
 	return p
 }
 
-// bytes returns the memory of identifiers and index.
-func (p *population) bytes() int { return 8*len(p.ids) + 4*len(p.index) }
+// bytes returns the memory of all of it.
+func (p *population) bytes() int { return 8*len(p.ids) + 4*len(p.index) + 8*len(p.gone) }
 
 // maxStale bounds the share of peers that are gone.
 const maxStale = 0.95
@@ -64,11 +63,12 @@ func (p *population) strike(share float64, goal int, seed uint64) error {
 	if share == 0 {
 		return nil
 	}
-	p.stale, p.seed = uint64(math.Ldexp(share, 64)), seed
-	live := 0
+	p.gone = make([]uint64, (len(p.ids)+63)/64)
+	live, limit := len(p.ids), uint64(math.Ldexp(share, 64))
 	for rank := range p.ids {
-		if p.live(uint32(rank)) {
-			live++
+		if stat.Hash(seed, lookupStale, uint64(rank)) < limit {
+			p.gone[rank/64] |= 1 << (rank % 64)
+			live--
 		}
 	}
 	if live <= goal {
@@ -79,7 +79,7 @@ func (p *population) strike(share float64, goal int, seed uint64) error {
 
 // live reports whether a peer answers.
 func (p *population) live(rank uint32) bool {
-	return p.stale == 0 || stat.Hash(p.seed, lookupStale, uint64(rank)) >= p.stale
+	return p.gone == nil || p.gone[rank/64]>>(rank%64)&1 == 0
 }
 
 // lower returns the first rank whose identifier is id or more, n if none is.
@@ -143,15 +143,15 @@ func (p *population) around(id uint64, n int) (lo, hi uint32) {
 
 // nearest returns the ranks of the n peers closest to a key, closest first.
 func (p *population) nearest(id uint64, n int) []uint32 {
-	ranks := span(p.around(id, n))
+	ranks := ranksOf(p.around(id, n))
 	slices.SortFunc(ranks, func(a, b uint32) int { return cmp.Compare(p.ids[a]^id, p.ids[b]^id) })
 	return ranks[:min(n, len(ranks))]
 }
 
-// span returns the ranks from lo up to hi.
-func span(lo, hi uint32) []uint32 { return appendSpan(nil, lo, hi) }
+// ranksOf returns the ranks from lo up to hi.
+func ranksOf(lo, hi uint32) []uint32 { return appendRanks(nil, lo, hi) }
 
-func appendSpan(to []uint32, lo, hi uint32) []uint32 {
+func appendRanks(to []uint32, lo, hi uint32) []uint32 {
 	for ; lo < hi; lo++ {
 		to = append(to, lo)
 	}
@@ -234,4 +234,18 @@ func (p *path) common(rank uint32, d int) int {
 		d++
 	}
 	return d
+}
+
+// part moves the peers in the subtree of depth d to the front and returns their
+// number. The others go to rest, which has room for all.
+func (p *path) part(ranks, rest []uint32, d int) (n int) {
+	lo, size := p.lo[d], uint64(p.size[d])
+	rest = rest[:len(ranks)]
+	for i, rank := range ranks {
+		// The sign of a difference says which number is smaller: no branch.
+		in := int((uint64(rank-lo) - size) >> 63)
+		ranks[n], rest[i-n] = rank, rank
+		n += in
+	}
+	return n
 }

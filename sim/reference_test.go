@@ -33,7 +33,7 @@ type plain struct {
 func (p *plain) search(from uint32, target uint64) outcome {
 	distance := func(rank uint32) uint64 { return p.pop.ids[rank] ^ target }
 	closer := func(a, b uint32) int { return cmp.Compare(distance(a), distance(b)) }
-	goal := slices.DeleteFunc(span(0, uint32(len(p.pop.ids))), func(rank uint32) bool { return !p.pop.live(rank) })
+	goal := slices.DeleteFunc(ranksOf(0, uint32(len(p.pop.ids))), func(rank uint32) bool { return !p.pop.live(rank) })
 	slices.SortFunc(goal, closer)
 	goal = goal[:p.cfg.Replication]
 	if slices.Contains(goal, from) {

@@ -90,7 +90,7 @@ type RoundsResult struct {
 	EntriesMean  float64 `json:"entries"`        // of a table
 	LookupsPerS  float64 `json:"lookups_per_s"`  // of wall time, over all workers, without the making of tables
 	BytesPerNode float64 `json:"bytes_per_node"` // of identifiers, index and tables
-	CPUSeconds   float64 `json:"cpu_s"`          // of the process while it ran
+	CPUSeconds   float64 `json:"cpu_s"`          // of the process while it made tables and ran lookups
 	Digest       string  `json:"digest"`         // of the outcomes of all lookups, 16 hexadecimal digits
 	Seed         uint64  `json:"seed"`
 	// Interrupted says that the context ended first: the figures are of the lookups

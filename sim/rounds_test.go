@@ -142,7 +142,7 @@ func TestRoundsRepeat(t *testing.T) {
 	for _, mode := range []string{FindValue, FindNode} {
 		cfg := RoundsConfig{Peers: 3000, Lookups: 5000, Mode: mode, Admission: Balanced, Seed: 5, Workers: 1}
 		first := rounds(t, cfg)
-		for _, workers := range []int{1, 2, 7} {
+		for _, workers := range []int{1, 2, 4, 16} {
 			cfg.Workers = workers
 			if again := rounds(t, cfg); again.Digest != first.Digest || !slices.Equal(again.HopsHistogram, first.HopsHistogram) {
 				t.Errorf("mode %s: %d workers have another digest than one", mode, workers)
@@ -198,12 +198,12 @@ func TestPopulation(t *testing.T) {
 			}
 		}
 		lo, hi := pop.subtree(id, length)
-		if got := span(lo, hi); !slices.Equal(got, want) {
+		if got := ranksOf(lo, hi); !slices.Equal(got, want) {
 			t.Fatalf("subtree of %d bits = %v, want %v", length, got, want)
 		}
 		k := rapid.IntRange(1, n).Draw(t, "closest")
 		lo, hi = pop.around(id, k)
-		inside := span(lo, hi)
+		inside := ranksOf(lo, hi)
 		closer := func(a, b uint32) int {
 			if pop.ids[a]^id < pop.ids[b]^id {
 				return -1
@@ -211,7 +211,7 @@ func TestPopulation(t *testing.T) {
 			return 1
 		}
 		slices.SortFunc(inside, closer)
-		all := span(0, uint32(n))
+		all := ranksOf(0, uint32(n))
 		slices.SortFunc(all, closer)
 		if len(inside) < k || !slices.Equal(inside[:k], all[:k]) {
 			t.Fatalf("the %d closest are not all in the subtree around the key", k)

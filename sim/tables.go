@@ -36,9 +36,9 @@ func (s *shape) largest() int { return slices.Max(s.size[:]) }
 
 // tables says whom the peers of a static world know.
 type tables interface {
-	// members fills to with the ranks in bucket b of a peer, in any order. The
-	// candidates, which are the ranks from lo up to hi, are the caller's to know: it
-	// mostly has them at hand. The bucket holds all of them if it has room.
+	// members appends the ranks in bucket b of a peer, in any order. The candidates,
+	// which are the ranks from lo up to hi, are the caller's to know: it mostly has
+	// them at hand. The bucket holds all of them if it has room.
 	members(peer uint32, b int, lo, hi uint32, to []uint32) []uint32
 }
 
@@ -77,11 +77,18 @@ func newDrawn(w *static) *drawn {
 const step = 0x9e3779b97f4a7c15
 
 func (t *drawn) members(peer uint32, b int, lo, hi uint32, to []uint32) []uint32 {
-	to = to[:0]
 	size := t.shape.size[b]
 	if int(hi-lo) <= size {
-		return appendSpan(to, lo, hi)
+		return appendRanks(to, lo, hi)
 	}
+	to = slices.Grow(to, size)
+	row := t.row(peer, b, lo, hi, size, to[len(to):])
+	return to[:len(to)+len(row)]
+}
+
+// row fills an empty slice with a bucket of so many members, fewer than there are
+// candidates.
+func (t *drawn) row(peer uint32, b int, lo, hi uint32, size int, to []uint32) []uint32 {
 	if t.admission == Balanced {
 		return t.pick(to, stat.NewStream(t.seed, "sim.bucket", uint64(peer), uint64(b)), lo, hi, b+1, size)
 	}
@@ -171,7 +178,7 @@ func (t *drawn) approach(to []uint32, word uint64, peer, lo, n uint32, size int)
 // gives all it has, and a coin decides an odd one.
 func (t *drawn) pick(to []uint32, draw *stat.Stream, lo, hi uint32, depth, n int) []uint32 {
 	if int(hi-lo) <= n {
-		return appendSpan(to, lo, hi)
+		return appendRanks(to, lo, hi)
 	}
 	if n == 0 {
 		return to
@@ -275,7 +282,7 @@ func newExplicit(ctx context.Context, w *static) (*explicit, error) {
 				lo, hi := pop.bucket(uint32(peer), b)
 				if size := of.size[b]; int(hi-lo) > size {
 					at := peer*t.stride + t.offset[b]
-					draws.members(uint32(peer), b, lo, hi, t.rows[at:at:at+size])
+					draws.row(uint32(peer), b, lo, hi, size, t.rows[at:at:at+size])
 				}
 			}
 			return nil
@@ -287,8 +294,8 @@ func newExplicit(ctx context.Context, w *static) (*explicit, error) {
 func (t *explicit) members(peer uint32, b int, lo, hi uint32, to []uint32) []uint32 {
 	size := t.shape.size[b]
 	if int(hi-lo) <= size {
-		return appendSpan(to[:0], lo, hi)
+		return appendRanks(to, lo, hi)
 	}
 	at := int(peer)*t.stride + t.offset[b]
-	return t.rows[at : at+size]
+	return append(to, t.rows[at:at+size]...)
 }

@@ -129,7 +129,7 @@ func TestSampleIsUniform(t *testing.T) {
 		}
 		var single [candidates]float64
 		var pair [candidates][candidates]float64
-		buf := make([]uint32, members)
+		buf := make([]uint32, 0, members)
 		draws := newDrawn(w)
 		for peer := range uint32(peers) {
 			row := draws.members(peer, 3, 10, 10+candidates, buf)
@@ -212,7 +212,7 @@ func TestWholeIdentifiers(t *testing.T) {
 		pop := populationOf(short)
 		for range 200 {
 			target := id()
-			want := span(0, uint32(len(whole)))
+			want := ranksOf(0, uint32(len(whole)))
 			slices.SortFunc(want, func(a, b uint32) int { return key.Closer(target, whole[a], whole[b]) })
 			if got := pop.nearest(target.Short(), len(whole)); !slices.Equal(got, want) {
 				t.Fatalf("%d bits: the order of distances differs", space.Bits())

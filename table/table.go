@@ -12,7 +12,9 @@
 package table
 
 import (
+	"cmp"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -57,31 +59,10 @@ type Change struct {
 type Contact struct {
 	Peer      key.ID
 	Member    bool
-	FirstSeen time.Duration // the driver's time
-	LastHeard time.Duration
-	RTT       time.Duration // smoothed answer time, 0 if none was measured
-	MinRTT    time.Duration // the fastest answer: the path, without anybody's queues
+	LastHeard time.Duration // the driver's time
+	RTT       time.Duration // smoothed answer time, 0 if none was measured, 4.29 s if it is longer
+	MinRTT    time.Duration // the fastest answer to the microsecond: the path, without anybody's queues
 	Failures  int           // in a row
-}
-
-type contact struct {
-	id        key.ID
-	firstSeen time.Duration
-	lastHeard time.Duration
-	rtt       time.Duration
-	minRTT    time.Duration
-	probed    time.Duration // when a probe was handed out and not yet answered; 0: none
-	seq       uint32        // order of arrival, breaks ties of firstSeen
-	group     uint32
-	failures  uint8
-	answered  bool
-}
-
-// bucket holds its members first. Invariant: members <= len(pool).
-type bucket struct {
-	pool    []contact
-	members int
-	dirty   bool
 }
 
 // Table is a routing table. Make it with New.
@@ -91,8 +72,9 @@ type Table struct {
 	set      Settings
 	buckets  []bucket
 	changes  []Change
-	groups   map[uint32]int // members by address group; looked up, never ranged over
-	seq      uint32
+	groups   map[uint32]int // members by address group; looked up, never ranged over; nil while no group is known
+	probes   []probe        // handed out and not yet answered
+	seq      uint32         // of the last newcomer
 	members  int
 	anyDirty bool
 	selected time.Duration // when buckets were last re-selected
@@ -101,7 +83,12 @@ type Table struct {
 	scan     int           // bucket from which the next probe is looked for
 	recent   uint32        // the last 20 outcomes, a set bit for each failure
 	typical  Smoothed      // answer times over all peers
-	scratch  scratch
+}
+
+// probe is when a contact was handed out to be probed.
+type probe struct {
+	seq uint32
+	at  time.Duration
 }
 
 // New returns an empty table of a peer. The shape must have at least one element
@@ -110,7 +97,7 @@ func New(self key.ID, space key.Space, set Settings) (*Table, error) {
 	if len(set.Shape) == 0 || slices.Min(set.Shape) < 1 {
 		return nil, errors.New("table: every bucket needs at least one place")
 	}
-	return &Table{self: self, space: space, set: set, groups: map[uint32]int{}, buckets: make([]bucket, 0, 24)}, nil
+	return &Table{self: self, space: space, set: set}, nil
 }
 
 // Self returns the owner's identifier.
@@ -135,76 +122,70 @@ func (t *Table) Tell(now time.Duration, ev Event) {
 		return
 	}
 	b := t.space.CommonPrefix(t.self, ev.Peer)
-	c := t.find(b, ev.Peer)
+	i := t.find(b, ev.Peer)
 	switch ev.Kind {
 	case Seen:
-		if c == nil {
+		if i < 0 {
 			t.add(now, b, ev)
-		} else if ev.Group != 0 {
-			c.group = ev.Group
+		} else {
+			t.setGroup(&t.buckets[b], i, ev.Group)
 		}
 	case Answered:
 		t.recent <<= 1
 		t.typical.Add(ev.RTT)
-		if c == nil {
-			if c = t.add(now, b, ev); c == nil {
+		if i < 0 {
+			if i = t.add(now, b, ev); i < 0 {
 				return
 			}
 		}
-		t.answered(now, b, c, ev.RTT)
+		t.answered(now, b, i, ev.RTT)
 	case Failed:
 		t.recent = t.recent<<1 | 1
-		if c != nil {
-			t.failed(b, c)
+		if i >= 0 {
+			t.failed(b, i)
 		}
 	case Left:
-		if c != nil {
-			t.remove(b, c)
+		if i >= 0 {
+			t.remove(b, i)
 		}
 	}
 }
 
-func (t *Table) answered(now time.Duration, b int, c *contact, rtt time.Duration) {
-	was := c.rtt
-	c.lastHeard, c.probed = now, 0
+func (t *Table) answered(now time.Duration, b, i int, rtt time.Duration) {
+	k := &t.buckets[b]
+	c := &k.pool[i]
+	was := c.time()
+	c.lastHeard = now
+	t.reported(c)
 	c.hear(rtt)
-	if !c.answered || c.failures > 0 {
+	if !c.eligible() {
+		k.count(c, -1)
 		c.answered, c.failures = true, 0
 		t.mark(b)
-		if t.buckets[b].members < t.set.size(b) {
+		if k.members < t.set.size(b) {
 			t.reselect(b)
 		}
 		return
 	}
 	byTime := t.set.Admission == Near || t.set.Admission == Mixed
-	if change := max(c.rtt-was, was-c.rtt); byTime && change > was/16 {
+	if change := max(c.time()-was, was-c.time()); byTime && change > was/16 {
 		t.mark(b)
 	}
 }
 
-// hear smooths the answer time: down quickly, up slowly, since queues only ever
-// add to it.
-func (c *contact) hear(rtt time.Duration) {
-	switch {
-	case rtt <= 0:
-		return
-	case c.rtt == 0:
-		c.rtt, c.minRTT = rtt, rtt
-	case rtt < c.rtt:
-		c.rtt -= (c.rtt - rtt) / 2
-	default:
-		c.rtt += (rtt - c.rtt) / 4
-	}
-	c.minRTT = min(c.minRTT, rtt)
-}
-
 // failed counts a failure and drops the peer after table.failures of them,
 // unless most of our own requests fail: then it is our link that is down.
-func (t *Table) failed(b int, c *contact) {
-	c.failures = min(c.failures+1, 255)
-	c.probed = 0
+func (t *Table) failed(b, i int) {
+	k := &t.buckets[b]
+	c := &k.pool[i]
+	k.count(c, -1)
+	if c.failures < math.MaxUint8 {
+		c.failures++
+	}
+	k.count(c, 1)
+	t.reported(c)
 	if int(c.failures) >= t.set.Failures && !t.isolated() {
-		t.remove(b, c)
+		t.remove(b, i)
 		return
 	}
 	t.mark(b)
@@ -221,101 +202,141 @@ func (t *Table) isolated() bool {
 
 func (t *Table) mark(b int) { t.buckets[b].dirty, t.anyDirty = true, true }
 
-func (t *Table) find(b int, id key.ID) *contact {
+// find returns the place of a peer in the pool of bucket b, -1 if it is not known.
+func (t *Table) find(b int, id key.ID) int {
 	if b >= len(t.buckets) {
-		return nil
+		return -1
 	}
-	if i := indexOf(t.buckets[b].pool, id); i >= 0 {
-		return &t.buckets[b].pool[i]
-	}
-	return nil
+	return t.buckets[b].find(id)
 }
 
-// indexOf looks for a peer. The first word alone nearly always tells.
-func indexOf(pool []contact, id key.ID) int {
-	for i := range pool {
-		if pool[i].id[0] == id[0] && pool[i].id == id {
-			return i
-		}
-	}
-	return -1
-}
-
-// add makes room in the bucket's pool and returns the new contact, nil if the
-// newcomer is not worth a place.
-func (t *Table) add(now time.Duration, b int, ev Event) *contact {
-	for b >= len(t.buckets) {
-		t.buckets = append(t.buckets, bucket{})
+// add makes room in the bucket's pool and returns the place of the new contact,
+// -1 if the newcomer is not worth one.
+func (t *Table) add(now time.Duration, b int, ev Event) int {
+	if b >= len(t.buckets) {
+		t.buckets = resized(t.buckets, b+1)[:b+1]
 	}
 	k := &t.buckets[b]
-	t.seq++
-	c := contact{id: ev.Peer, firstSeen: now, lastHeard: now, seq: t.seq, group: ev.Group}
-	if ev.Kind == Seen && k.members < t.set.size(b) {
+	c := contact{lastHeard: now, seq: t.number()}
+	size := t.set.size(b)
+	if ev.Kind == Seen && k.members < size {
 		t.probeAt = min(t.probeAt, now)
 	}
-	if len(k.pool) < t.set.size(b)+t.set.Spares {
-		k.pool = append(k.pool, c)
-		return &k.pool[len(k.pool)-1]
+	if limit := size + t.set.Spares; len(k.pool) < limit {
+		k.push(limit, ev.Peer, c)
+		t.setGroup(k, len(k.pool)-1, ev.Group)
+		return len(k.pool) - 1
 	}
-	victim := worstSpare(k.pool[k.members:])
-	if victim < 0 {
-		return nil
+	if ev.Kind == Seen && k.silent == 0 && k.failing == 0 {
+		return -1 // everybody known is worth more than a stranger
 	}
-	victim += k.members
-	if v := &k.pool[victim]; v.failures == 0 && v.answered && (ev.Kind != Answered || ev.RTT >= v.rtt) {
-		return nil
+	i := k.worstSpare()
+	if i < 0 {
+		return -1
 	}
-	k.pool[victim] = c
-	return &k.pool[victim]
+	v := &k.pool[i]
+	if v.failures == 0 && v.answered && (ev.Kind != Answered || ev.RTT >= v.time()) {
+		return -1
+	}
+	t.reported(v)
+	k.replace(i, ev.Peer, c)
+	t.setGroup(k, i, ev.Group)
+	return i
 }
 
-// worstSpare returns the spare to give up first: one that fails, else one that
-// never answered, else the slowest; -1 if there is none.
-func worstSpare(spares []contact) int {
-	worst, rank := -1, time.Duration(-1)
-	for i := range spares {
-		r := spares[i].rtt
-		switch {
-		case spares[i].failures > 0:
-			r = 1 << 62
-		case !spares[i].answered:
-			r = 1 << 61
-		}
-		if r > rank {
-			worst, rank = i, r
-		}
+// number returns the next number in the order of acquaintance. When the numbers
+// run out, those in use are given anew, in the same order.
+func (t *Table) number() uint32 {
+	if t.seq == math.MaxUint32 {
+		t.renumber()
 	}
-	return worst
+	t.seq++
+	return t.seq
 }
 
-func (t *Table) remove(b int, c *contact) {
+func (t *Table) renumber() {
+	var all []*uint32
+	for b := range t.buckets {
+		for i := range t.buckets[b].pool {
+			all = append(all, &t.buckets[b].pool[i].seq)
+		}
+	}
+	slices.SortFunc(all, func(x, y *uint32) int { return cmp.Compare(*x, *y) })
+	for i, seq := range all {
+		for j := range t.probes {
+			if t.probes[j].seq == *seq {
+				t.probes[j].seq = uint32(i + 1)
+			}
+		}
+		*seq = uint32(i + 1)
+	}
+	t.seq = uint32(len(all))
+}
+
+// setGroup notes a contact's address group, if it is known.
+func (t *Table) setGroup(k *bucket, i int, group uint32) {
+	if group == 0 {
+		return
+	}
+	if t.groups == nil {
+		t.groups = map[uint32]int{}
+	}
+	k.setGroup(i, group)
+}
+
+// probing notes that a contact is handed out to be probed.
+func (t *Table) probing(now time.Duration, c *contact) {
+	t.reported(c)
+	c.probed = true
+	t.probes = append(t.probes, probe{seq: c.seq, at: now})
+}
+
+// probedAt returns when a contact was handed out to be probed; it was.
+func (t *Table) probedAt(c *contact) time.Duration {
+	return t.probes[t.probeOf(c)].at
+}
+
+func (t *Table) probeOf(c *contact) int {
+	return slices.IndexFunc(t.probes, func(p probe) bool { return p.seq == c.seq })
+}
+
+// reported ends the probing of a contact.
+func (t *Table) reported(c *contact) {
+	if !c.probed {
+		return
+	}
+	c.probed = false
+	i := t.probeOf(c)
+	if t.probes = slices.Delete(t.probes, i, i+1); len(t.probes) == 0 {
+		t.probes = nil // a peer that idles has none
+	}
+}
+
+func (t *Table) remove(b, i int) {
 	k := &t.buckets[b]
-	i := indexOf(k.pool, c.id)
+	t.reported(&k.pool[i])
 	if i < k.members {
-		t.leave(&k.pool[i])
+		t.changed(k, i, false)
 		k.members--
 	}
-	k.pool = slices.Delete(k.pool, i, i+1)
+	k.delete(i)
 	t.probeAt = 0 // there may be room for a newcomer
 	t.reselect(b)
 }
 
-func (t *Table) join(c *contact) {
-	t.members++
-	if c.group != 0 {
-		t.groups[c.group]++
+// changed counts a contact that becomes a member or ceases to be one.
+func (t *Table) changed(k *bucket, i int, member bool) {
+	by := 1
+	if !member {
+		by = -1
 	}
-	t.changes = append(t.changes, Change{Peer: c.id, Member: true})
-}
-
-func (t *Table) leave(c *contact) {
-	t.members--
-	if c.group != 0 {
-		if t.groups[c.group]--; t.groups[c.group] == 0 {
-			delete(t.groups, c.group)
+	t.members += by
+	if g := k.group(i); g != 0 {
+		if t.groups[g] += by; t.groups[g] == 0 {
+			delete(t.groups, g)
 		}
 	}
-	t.changes = append(t.changes, Change{Peer: c.id})
+	t.changes = append(t.changes, Change{Peer: k.id(i), Member: member})
 }
 
 // Changed returns the next change of membership that was not yet returned. The

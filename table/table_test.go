@@ -257,14 +257,62 @@ func TestNetworkSize(t *testing.T) {
 	}
 }
 
-func BenchmarkClosest(b *testing.B) {
-	tab, err := table.New(key.Hash([]byte("self")), key.Space256, defaults(b))
+// grown is a table of a peer that has met 5,000 others.
+func grown(t testing.TB, set table.Settings) *table.Table {
+	t.Helper()
+	tab, err := table.New(key.Hash([]byte("self")), key.Space256, set)
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
 	for i := range 5000 {
-		tab.Tell(0, table.Event{Kind: table.Answered, Peer: key.Hash([]byte{byte(i), byte(i >> 8)}), RTT: time.Millisecond})
+		tab.Tell(0, table.Event{Kind: table.Answered, Peer: met(i), RTT: time.Millisecond})
 	}
+	for ok := true; ok; {
+		_, ok = tab.Changed()
+	}
+	return tab
+}
+
+// met is the i-th peer that a grown table has met.
+func met(i int) key.ID { return key.Hash([]byte{byte(i), byte(i >> 8)}) }
+
+// In the steady state a table allocates nothing.
+func TestTableAllocates(t *testing.T) {
+	set := defaults(t)
+	set.Admission = table.First
+	tab := grown(t, set)
+	dst, now, i := make([]key.ID, 0, 20), time.Minute, 0
+	peers := make([]key.ID, 256)
+	for i := range peers {
+		peers[i] = met(i)
+	}
+	allocated := testing.AllocsPerRun(1000, func() {
+		now += time.Second
+		i++
+		p := peers[i%len(peers)]
+		tab.Tell(now, table.Event{Kind: table.Answered, Peer: p, RTT: 2 * time.Millisecond})
+		tab.Tell(now, table.Event{Kind: table.Seen, Peer: p})
+		tab.AnswerTime(p)
+		tab.Ask(now)
+		tab.Wake()
+		dst = tab.Closest(p, 20, dst[:0])
+		dst = tab.ClosestKnown(p, 20, dst[:0])
+		tab.NetworkSize()
+	})
+	if allocated > 0 {
+		t.Errorf("%v allocations", allocated)
+	}
+}
+
+func BenchmarkTell(b *testing.B) {
+	tab := grown(b, defaults(b))
+	for i := 0; b.Loop(); i++ {
+		tab.Tell(time.Duration(i), table.Event{Kind: table.Answered, Peer: met(i % 256), RTT: time.Millisecond})
+	}
+}
+
+func BenchmarkClosest(b *testing.B) {
+	tab := grown(b, defaults(b))
 	dst := make([]key.ID, 0, 20)
 	targets := make([]key.ID, 256)
 	for i := range targets {

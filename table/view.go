@@ -1,7 +1,6 @@
 package table
 
 import (
-	"math"
 	"time"
 
 	"github.com/shoalnet/shoal/key"
@@ -32,22 +31,27 @@ func (t *Table) Ask(now time.Duration) (Probe, bool) {
 		return Probe{}, false
 	}
 	if now >= t.probeAt {
-		c, verify, next := t.due(now)
-		if c != nil {
-			c.probed = max(now, 1)
+		b, i, verify, next := t.due(now)
+		if i >= 0 {
 			t.probeAt = now + verifyEvery
-			return Probe{Peer: c.id, Verify: verify}, true
+			return t.hand(now, b, i, verify), true
 		}
 		t.probeAt = next
 	}
 	if t.set.ProbePerMin > 0 && now >= t.sampleAt {
 		t.sampleAt = now + max(verifyEvery, time.Duration(float64(time.Minute)/t.set.ProbePerMin))
-		if c := t.unmeasured(now); c != nil {
-			c.probed = max(now, 1)
-			return Probe{Peer: c.id, Verify: true}, true
+		if b, i := t.unmeasured(now); i >= 0 {
+			return t.hand(now, b, i, true), true
 		}
 	}
 	return Probe{}, false
+}
+
+// hand hands a contact out to be probed.
+func (t *Table) hand(now time.Duration, b, i int, verify bool) Probe {
+	k := &t.buckets[b]
+	t.probing(now, &k.pool[i])
+	return Probe{Peer: k.id(i), Verify: verify}
 }
 
 // Wake returns when Ask may have something: never while the table is empty.
@@ -62,60 +66,51 @@ func (t *Table) Wake() (time.Duration, bool) {
 }
 
 // due returns a newcomer that a bucket has room for, or a member that was silent
-// too long; if there is none, when to look again. The buckets take turns.
-func (t *Table) due(now time.Duration) (c *contact, verify bool, next time.Duration) {
+// too long; if there is none, -1 and when to look again. The buckets take turns.
+func (t *Table) due(now time.Duration) (b, i int, verify bool, next time.Duration) {
 	next = now + min(t.set.ProbeAfter, time.Minute)
 	for range t.buckets {
 		t.scan = (t.scan + 1) % len(t.buckets)
 		k := &t.buckets[t.scan]
-		room := k.members < t.set.size(t.scan)
-		for i := range k.pool {
-			c := &k.pool[i]
+		room, look := k.members < t.set.size(t.scan), k.pool[:k.members]
+		if room {
+			look = k.pool
+		}
+		for i := range look {
+			c := &look[i]
 			at := c.lastHeard + t.set.ProbeAfter // members
-			verify := room && (!c.answered || c.failures > 0)
+			verify := room && !c.eligible()
 			switch {
 			case verify:
 				at = 0
 			case i >= k.members:
 				continue
 			}
-			if c.probed != 0 {
-				at = max(at, c.probed+probeTimeout)
+			if c.probed {
+				at = max(at, t.probedAt(c)+probeTimeout)
 			}
 			if at <= now {
-				return c, verify, 0
+				return t.scan, i, verify, 0
 			}
 			next = min(next, at)
 		}
 	}
-	return nil, false, next
+	return 0, -1, false, next
 }
 
-// unmeasured returns a spare that never answered, from buckets in turn.
-func (t *Table) unmeasured(now time.Duration) *contact {
+// unmeasured returns a spare that never answered, from buckets in turn; -1 if
+// there is none.
+func (t *Table) unmeasured(now time.Duration) (b, i int) {
 	for range t.buckets {
 		t.scan = (t.scan + 1) % len(t.buckets)
 		k := &t.buckets[t.scan]
-		for i := range k.pool[k.members:] {
-			c := &k.pool[k.members+i]
-			if !c.answered && (c.probed == 0 || now-c.probed >= probeTimeout) {
-				return c
+		for i := k.members; i < len(k.pool); i++ {
+			if c := &k.pool[i]; !c.answered && (!c.probed || now-t.probedAt(c) >= probeTimeout) {
+				return t.scan, i
 			}
 		}
 	}
-	return nil
-}
-
-// ClosestKnown is Closest over members and all others that the table remembers:
-// where to begin while there are no members.
-func (t *Table) ClosestKnown(target key.ID, n int, dst []key.ID) []key.ID {
-	start, end := len(dst), len(dst)+n
-	for b := range t.buckets {
-		for i := range t.buckets[b].pool {
-			dst = insertSorted(target, dst, start, end, t.buckets[b].pool[i].id)
-		}
-	}
-	return dst
+	return 0, -1
 }
 
 // Len returns the number of members.
@@ -133,20 +128,20 @@ func (t *Table) Known() int {
 // Member reports whether a peer is in the table.
 func (t *Table) Member(id key.ID) bool {
 	b := t.space.CommonPrefix(t.self, id)
-	if b >= len(t.buckets) {
-		return false
-	}
-	k := &t.buckets[b]
-	return indexOf(k.pool[:k.members], id) >= 0
+	i := t.find(b, id)
+	return i >= 0 && i < t.buckets[b].members
 }
 
 // AnswerTime returns the smoothed answer time of a member or spare, without
 // session set-up, doubled for each failure in a row; false if it is not known.
 func (t *Table) AnswerTime(id key.ID) (time.Duration, bool) {
-	if c := t.find(t.space.CommonPrefix(t.self, id), id); c != nil && c.rtt > 0 {
-		return c.rtt << min(c.failures, 8), true
+	b := t.space.CommonPrefix(t.self, id)
+	i := t.find(b, id)
+	if i < 0 || t.buckets[b].pool[i].rtt == 0 {
+		return 0, false
 	}
-	return 0, false
+	c := &t.buckets[b].pool[i]
+	return c.time() << min(c.failures, 8), true
 }
 
 // Typical returns the mean and the mean deviation of answer times over all
@@ -166,40 +161,11 @@ func (t *Table) Bucket(b int) []Contact {
 	for i := range k.pool {
 		c := &k.pool[i]
 		out[i] = Contact{
-			Peer: c.id, Member: i < k.members, FirstSeen: c.firstSeen, LastHeard: c.lastHeard,
-			RTT: c.rtt, MinRTT: c.minRTT, Failures: int(c.failures),
+			Peer: k.id(i), Member: i < k.members, LastHeard: c.lastHeard,
+			RTT: c.time(), MinRTT: time.Duration(c.fastest) * time.Microsecond, Failures: int(c.failures),
 		}
 	}
 	return out
-}
-
-// sizePeers is how many of the nearest peers NetworkSize looks at.
-const sizePeers = 20
-
-// NetworkSize estimates the number of peers from the distance of the nearest
-// ones known: the n-th nearest of N uniform peers lies at n/(N+1) of the space
-// in the mean. The relative error is about 1/sqrt(n). Below two known peers it
-// returns what is known and the owner.
-func (t *Table) NetworkSize() float64 {
-	var nearest []key.ID
-	for b := len(t.buckets) - 1; b >= 0 && len(nearest) < sizePeers; b-- {
-		start := len(nearest)
-		for i := range t.buckets[b].pool {
-			if t.buckets[b].pool[i].answered {
-				nearest = insertSorted(t.self, nearest, start, sizePeers, t.buckets[b].pool[i].id)
-			}
-		}
-	}
-	n := len(nearest)
-	if n < 2 {
-		return float64(n + 1)
-	}
-	farthest := t.self.XOR(nearest[n-1])
-	share := math.Ldexp(float64(farthest[0]), -64)
-	if t.space.Bits() <= 8 || share == 0 {
-		return float64(n + 1)
-	}
-	return max(float64(n-1)/share, float64(t.Known())) + 1
 }
 
 // Smoothed is a running mean with its mean deviation, as TCP estimates

@@ -7,10 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
+	"runtime"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,6 +56,7 @@ type worldFlags struct {
 	from    string
 	config  string
 	churn   string
+	popular string
 }
 
 // bind declares the flags; the values of w.cfg are their defaults.
@@ -65,7 +65,8 @@ func (w *worldFlags) bind(f *pflag.FlagSet) {
 	f.StringVar(&w.latency, "latency", "", "`directory` of a latency matrix (default: a built-in world of cities)")
 	f.Float64Var(&w.cfg.Stale, "stale", w.cfg.Stale, "share of the peers met before the start that are gone by then")
 	f.Float64Var(&w.cfg.Loss, "loss", w.cfg.Loss, "share of packets that is lost")
-	f.StringVar(&w.churn, "churn", churnText(w.cfg.Churn), "how long peers stay: `shape,scale` of a Weibull distribution, or none")
+	f.StringVar(&w.churn, "churn", churnText(w.cfg.Churn), "how long peers stay: `shape,scale` of a Weibull distribution, a file of sessions, or none")
+	f.StringVar(&w.popular, "popularity", "uniform", "which records are asked for: uniform, `zipf:s`, or a file with a key on each line, one for each request")
 	f.IntVar(&w.cfg.History, "history", w.cfg.History, "random peers that each has met before the start")
 	f.Float64Var(&w.cfg.OpsPerMinute, "rate", w.cfg.OpsPerMinute, "operations a peer and minute")
 	f.Uint64Var(&w.cfg.Seed, "seed", 0, "of the network and all that happens in it (default: from the clock)")
@@ -94,30 +95,18 @@ func (w *worldFlags) read(flags *pflag.FlagSet) error {
 	if w.cfg.Churn, err = parseChurn(w.churn); err != nil {
 		return err
 	}
+	if w.cfg.Popularity, err = readPopularity(w.popular, w.cfg.Peers); err != nil {
+		return err
+	}
 	w.cfg.Matrix, err = readMatrix(w.latency, w.cfg.Seed)
 	return err
-}
-
-func churnText(c sim.Churn) string { return fmt.Sprintf("%g,%.4gh", c.Shape, c.Scale.Hours()) }
-
-// parseChurn reads "shape,scale" or "none".
-func parseChurn(text string) (sim.Churn, error) {
-	if text == "none" {
-		return sim.Churn{}, nil
-	}
-	left, right, _ := strings.Cut(text, ",")
-	shape, err := strconv.ParseFloat(left, 64)
-	scale, err2 := time.ParseDuration(right)
-	if errors.Join(err, err2) != nil || !(shape > 0) || math.IsInf(shape, 0) || scale <= 0 {
-		return sim.Churn{}, usagef("--churn %q: want shape,scale such as 0.61,3.66h, or none", text)
-	}
-	return sim.Churn{Shape: shape, Scale: scale}, nil
 }
 
 func newSimEventsCommand(a *app) *cobra.Command {
 	w := worldFlags{cfg: sim.DefaultEvents()}
 	var minutes float64
 	var trace string
+	var times timesFlags
 	cmd := &cobra.Command{
 		Use:   "events",
 		Short: "Run the peers of the real network in virtual time, with latency, loss, stale entries and churn",
@@ -126,6 +115,9 @@ that the caller does not hold, a quarter finds, an eighth each provides and puts
 The same seed gives the same trace hash. docs/sim.md has the model.`,
 		Example: `  shoal sim events --peers 1000 --latency DIR --stale 0.1 --minutes 10 --seed 1
   shoal sim events --from default --churn none --json
+  shoal sim events --churn sessions.csv.gz --popularity zipf:0.99 --workers 2
+  shoal sim events --minutes 2880 --rate 0.05 --cycle 0.5,0.8 --away 2h
+  shoal sim events --mishap exodus:0.3@3m --mishap cut:0.2@6m+1m
   shoal sim events --peers 50 --minutes 1 --trace events.log     then: shoal replay events.log`,
 		Args: wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -133,7 +125,7 @@ The same seed gives the same trace hash. docs/sim.md has the model.`,
 				return usagef("--minutes %v: want more than 0, at most a million", minutes)
 			}
 			w.cfg.Duration = time.Duration(minutes * float64(time.Minute))
-			if err := w.read(cmd.Flags()); err != nil {
+			if err := errors.Join(w.read(cmd.Flags()), times.read(&w.cfg)); err != nil {
 				return err
 			}
 			return a.simEvents(cmd, &w, trace)
@@ -141,6 +133,8 @@ The same seed gives the same trace hash. docs/sim.md has the model.`,
 	}
 	w.bind(cmd.Flags())
 	cmd.Flags().Float64Var(&minutes, "minutes", 10, "virtual time to measure, after a minute of warming up")
+	times.bind(cmd.Flags())
+	cmd.Flags().IntVar(&w.cfg.Workers, "workers", runtime.GOMAXPROCS(0), "threads; the result does not depend on it, and a trace is written by one")
 	cmd.Flags().StringVar(&trace, "trace", "", "`file` to write a line to for each event")
 	return cmd
 }
@@ -149,7 +143,7 @@ func (a *app) simEvents(cmd *cobra.Command, w *worldFlags, trace string) error {
 	run := a.runEvents
 	if trace != "" {
 		run = func(ctx context.Context, cfg sim.EventsConfig) (sim.EventsResult, error) {
-			return a.traceEvents(ctx, cfg, w.latency, trace)
+			return a.traceEvents(ctx, cfg, w, trace)
 		}
 	}
 	r, err := run(cmd.Context(), w.cfg)
@@ -194,18 +188,19 @@ func (a *app) partly(interrupted bool) {
 type traceHead struct {
 	Events  sim.EventsConfig `json:"events"`
 	Latency string           `json:"latency"` // directory; empty: the built-in world
+	Popular string           `json:"popularity"`
 	Knobs   string           `json:"knobs"`
 }
 
 // traceEvents runs a simulation and writes its trace.
-func (a *app) traceEvents(ctx context.Context, cfg sim.EventsConfig, latency, path string) (r sim.EventsResult, err error) {
+func (a *app) traceEvents(ctx context.Context, cfg sim.EventsConfig, w *worldFlags, path string) (r sim.EventsResult, err error) {
 	file, err := os.Create(path)
 	if err != nil {
 		return r, usagef("--trace: %w", err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	out := bufio.NewWriterSize(file, 1<<20)
-	head := traceHead{Events: cfg, Latency: latency, Knobs: cfg.Knobs.String()}
+	head := traceHead{Events: cfg, Latency: w.latency, Popular: w.popular, Knobs: cfg.Knobs.String()}
 	if err := json.NewEncoder(out).Encode(head); err != nil {
 		return r, err
 	}
@@ -226,6 +221,11 @@ func writeEvents(w io.Writer, r sim.EventsResult, repeat string) error {
 	}
 	if err := t.write(w); err != nil {
 		return err
+	}
+	if len(r.Config.Mishaps) > 0 || r.Config.Cycle != (sim.Cycle{}) {
+		if err := writeWindows(w, r.Windows); err != nil {
+			return err
+		}
 	}
 	_, err := fmt.Fprintf(w, `
 success %.4f of %d operations, %s messages a lookup, %s entries a table

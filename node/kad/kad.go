@@ -7,6 +7,7 @@
 package kad
 
 import (
+	"slices"
 	"time"
 
 	"github.com/shoalnet/shoal/key"
@@ -46,15 +47,16 @@ type protocol struct {
 	dice   *stat.Stream
 	k      int
 	lookup lookup.Settings
+	room   int // of the inbox
 
 	now      time.Duration
 	ids      uint64 // last number given to an operation or served request
 	ops      []*op  // oldest first: under way is done before new work
-	inbox    []node.Received
+	inbox    queue[node.Received]
 	serving  []served // inbound requests that wait for storage
-	replies  []node.Reply
+	replies  queue[node.Reply]
 	kept     []kept // provider records to store anew
-	out      []node.Deliver
+	out      queue[node.Deliver]
 	refresh  refresh
 	cold     table.Smoothed // answer times of strangers, session set-up included
 	hop      table.Smoothed // answer times within lookups
@@ -79,6 +81,7 @@ func New(p *node.Peer) (node.Protocol, error) {
 
 func (k *protocol) configure() {
 	k.k = k.peer.Knobs().Int("kad.replication")
+	k.room = k.peer.Knobs().Int("node.inbox")
 	k.lookup = lookup.SettingsOf(k.peer.Knobs())
 	k.refresh.every = k.peer.Knobs().Duration("kad.refresh")
 }
@@ -91,11 +94,11 @@ func (k *protocol) Tell(now time.Duration, ev node.Event) {
 	k.now = now
 	switch ev := ev.(type) {
 	case node.Received:
-		if len(k.inbox) >= k.peer.Knobs().Int("node.inbox") {
+		if k.inbox.len() >= k.room {
 			k.peer.Refuse(ev.Inbound, "too many requests wait")
 			return
 		}
-		k.inbox = append(k.inbox, ev)
+		k.inbox.push(ev)
 	case node.Called:
 		k.called(now, ev)
 	case node.Canceled:
@@ -111,11 +114,11 @@ func (k *protocol) Tell(now time.Duration, ev node.Event) {
 func (k *protocol) called(now time.Duration, ev node.Called) {
 	c, ok := ev.Body.(Call)
 	if !ok || c.Op > OpRefresh {
-		k.out = append(k.out, node.Deliver{Call: ev.Call, Body: Result{Why: "not a call of this protocol"}, Final: true})
+		k.out.push(node.Deliver{Call: ev.Call, Body: Result{Why: "not a call of this protocol"}, Final: true})
 		return
 	}
 	if len(k.ops) >= k.peer.Knobs().Int("kad.operations") {
-		k.out = append(k.out, node.Deliver{Call: ev.Call, Body: Result{Op: c.Op, Why: "too many operations at once"}, Final: true})
+		k.out.push(node.Deliver{Call: ev.Call, Body: Result{Op: c.Op, Why: "too many operations at once"}, Final: true})
 		return
 	}
 	k.begin(now, ev.Call, c)
@@ -144,7 +147,7 @@ func (k *protocol) deliver(o *op, r Result, final bool) {
 	if o.search != nil {
 		r.Stats.Hops = o.search.Hops()
 	}
-	k.out = append(k.out, node.Deliver{Call: o.call, Body: r, Final: final})
+	k.out.push(node.Deliver{Call: o.call, Body: r, Final: final})
 }
 
 // maxKept bounds the provider records that are stored anew by themselves.
@@ -161,7 +164,7 @@ func (k *protocol) keep(call uint64, body Call) {
 func (k *protocol) cancel(call uint64) {
 	for i, r := range k.kept {
 		if r.call == call {
-			k.kept = append(k.kept[:i:i], k.kept[i+1:]...)
+			k.kept = slices.Delete(k.kept, i, i+1)
 			break
 		}
 	}
@@ -209,10 +212,8 @@ func (k *protocol) meet(now time.Duration, peers []key.ID) {
 // Ask returns the next thing to do; see node.Protocol.
 func (k *protocol) Ask(now time.Duration) (node.Request, bool) {
 	k.now = now
-	if len(k.replies) > 0 {
-		r := k.replies[0]
-		k.replies = k.replies[1:]
-		return r, true
+	if k.replies.len() > 0 {
+		return k.replies.pop(), true
 	}
 	if r, ok := k.serve(); ok {
 		return r, true
@@ -220,17 +221,15 @@ func (k *protocol) Ask(now time.Duration) (node.Request, bool) {
 	for i := 0; i < len(k.ops); i++ {
 		r, ok := k.ops[i].ask(k, now)
 		if k.ops[i].phase == ended {
-			k.ops = append(k.ops[:i], k.ops[i+1:]...)
+			k.ops = slices.Delete(k.ops, i, i+1)
 			i--
 		}
 		if ok {
 			return r, true
 		}
 	}
-	if len(k.out) > 0 {
-		d := k.out[0]
-		k.out = k.out[1:]
-		return d, true
+	if k.out.len() > 0 {
+		return k.out.pop(), true
 	}
 	if r, ok := k.probe(now); ok {
 		return r, true
@@ -336,19 +335,11 @@ func (k *protocol) learn(elapsed time.Duration, bits float64) {
 	}
 }
 
-func (k *protocol) candidates(peers []key.ID) []lookup.Candidate {
-	out := make([]lookup.Candidate, len(peers))
-	for i, p := range peers {
-		out[i] = k.candidate(p)
-	}
-	return out
-}
-
-// candidate predicts a peer's answer time: its own if it is known, else that of
+// predict predicts a peer's answer time: its own if it is known, else that of
 // strangers, who need a session first.
-func (k *protocol) candidate(p key.ID) lookup.Candidate {
+func (k *protocol) predict(p key.ID) time.Duration {
 	if rtt, ok := k.peer.Table.AnswerTime(p); ok {
-		return lookup.Candidate{Peer: p, Predicted: rtt}
+		return rtt
 	}
 	predicted := k.cold.Mean
 	if predicted == 0 {
@@ -358,5 +349,5 @@ func (k *protocol) candidate(p key.ID) lookup.Candidate {
 	if predicted == 0 {
 		predicted = coldStart
 	}
-	return lookup.Candidate{Peer: p, Predicted: predicted}
+	return predicted
 }

@@ -33,7 +33,8 @@ type op struct {
 	started  time.Duration
 	search   *lookup.Search
 	resumed  bool     // the lookup has gone on once
-	request  Message  // what the lookup sends
+	asks     Type     // what the lookup sends: this type,
+	request  any      // and the message, made into a body once for all peers
 	want     []wanted // stores to ask for, made into requests when there is room
 
 	best     []byte
@@ -85,17 +86,21 @@ func (o *op) start(k *protocol) {
 	}
 }
 
+// usual is how many peers a list has room for without memory of its own.
+const usual = 32
+
 // begin starts the lookup.
 func (o *op) begin(k *protocol, request Message) {
-	o.phase, o.request = searching, request
-	seeds := k.peer.Table.Closest(o.body.Target, o.k, nil)
+	o.phase, o.asks, o.request = searching, request.Type, request
+	var room [usual]key.ID
+	seeds := k.peer.Table.Closest(o.body.Target, o.k, room[:0])
 	if len(seeds) == 0 {
-		seeds = k.peer.Table.ClosestKnown(o.body.Target, o.k, nil)
+		seeds = k.peer.Table.ClosestKnown(o.body.Target, o.k, room[:0])
 	}
 	o.search = lookup.New(lookup.Config{
 		Target: o.body.Target, Self: k.peer.Self, K: o.k, Settings: o.settings,
-		Depth: math.Log2(k.peer.Table.NetworkSize() / float64(o.k)),
-	}, k.candidates(seeds))
+		Depth: math.Log2(k.peer.Table.NetworkSize() / float64(o.k)), Predict: k.predict,
+	}, seeds)
 }
 
 // resume goes on, once, with all whom we know, spares too, if some of the nearest
@@ -106,7 +111,8 @@ func (o *op) resume(k *protocol) bool {
 		return false
 	}
 	o.resumed = true
-	o.search.Resume(k.candidates(k.peer.Table.ClosestKnown(o.body.Target, o.k+o.settings.Refill, nil)))
+	var room [usual]key.ID
+	o.search.Resume(k.peer.Table.ClosestKnown(o.body.Target, o.k+o.settings.Refill, room[:0]))
 	return true
 }
 
@@ -204,7 +210,7 @@ func (o *op) settled(k *protocol, now time.Duration, purpose uint64, ev node.Set
 	switch purpose {
 	case forSearch:
 		if a, ok := ev.Outcome.(node.Answered); ok {
-			if m, ok := a.Body.(Message); ok && m.Type == o.request.Type {
+			if m, ok := a.Body.(Message); ok && m.Type == o.asks {
 				o.answered(k, now, ev, m)
 				return
 			}
@@ -230,7 +236,7 @@ func (o *op) settled(k *protocol, now time.Duration, purpose uint64, ev node.Set
 // answered takes a reply to the lookup's request.
 func (o *op) answered(k *protocol, now time.Duration, ev node.Settled, m Message) {
 	closer := m.Closer[:min(len(m.Closer), MaxPeers)]
-	k.learn(now-ev.Sent, o.search.Answer(ev.Peer, k.candidates(closer)))
+	k.learn(now-ev.Sent, o.search.Answer(ev.Peer, closer))
 	o.stats.Hops = o.search.Hops()
 	switch o.body.Op {
 	case OpFindPeer:

@@ -1,6 +1,8 @@
 package kad
 
 import (
+	"slices"
+
 	"github.com/shoalnet/shoal/key"
 	"github.com/shoalnet/shoal/node"
 )
@@ -16,9 +18,8 @@ type served struct {
 // serve takes one inbound request out of the inbox and answers it, or asks for
 // what is stored. The contract is that of go-libp2p-kad-dht's handlers.
 func (k *protocol) serve() (node.Request, bool) {
-	for len(k.inbox) > 0 {
-		in := k.inbox[0]
-		k.inbox = k.inbox[1:]
+	for k.inbox.len() > 0 {
+		in := k.inbox.pop()
 		m, ok := in.Body.(Message)
 		if why := invalid(m, ok); why != "" {
 			k.peer.Refuse(in.Inbound, why)
@@ -96,9 +97,9 @@ func (k *protocol) served(id uint64, outcome node.Event) {
 		if s.id != id {
 			continue
 		}
-		k.serving = append(k.serving[:i], k.serving[i+1:]...)
+		k.serving = slices.Delete(k.serving, i, i+1)
 		if reply, ok := k.reply(s, outcome); ok {
-			k.replies = append(k.replies, node.Reply{Inbound: s.inbound, Body: reply})
+			k.replies.push(node.Reply{Inbound: s.inbound, Body: reply})
 		} else {
 			k.peer.Refuse(s.inbound, "record refused")
 		}

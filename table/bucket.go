@@ -1,0 +1,209 @@
+package table
+
+import (
+	"math"
+	"time"
+
+	"github.com/shoalnet/shoal/key"
+)
+
+// bucket holds its members first. Its contacts lie in slices of equal length, so
+// that looking for a peer reads first words alone: with many peers in a process
+// nearly every look is at memory that the caches have forgotten. Invariant:
+// members <= len(pool).
+type bucket struct {
+	heads   []uint64 // first words of the identifiers
+	pool    []contact
+	wide    []wide // nil while all is 0
+	members int
+	silent  int // of the pool: never answered
+	failing int // of the pool: failed when last asked
+	dirty   bool
+}
+
+// contact is what is known about a peer: 24 bytes, because a peer of a large
+// network knows nearly a thousand.
+type contact struct {
+	lastHeard time.Duration
+	rtt       uint32 // smoothed answer time in nanoseconds, 0: none was measured
+	fastest   uint32 // the fastest answer in microseconds
+	seq       uint32 // order of acquaintance
+	failures  uint8
+	answered  bool
+	probed    bool // a probe is out, see Table.probes
+}
+
+// wide is the rest: of the identifier, where it has more than 64 bits, and the
+// address group, where there are such.
+type wide struct {
+	tail  [3]uint64
+	group uint32
+}
+
+func tailOf(id key.ID) [3]uint64 { return [3]uint64(id[1:]) }
+
+// find returns the place of a peer in the pool, -1 if it is not known.
+func (k *bucket) find(id key.ID) int {
+	for i, head := range k.heads {
+		if head == id[0] && k.tail(i) == tailOf(id) {
+			return i
+		}
+	}
+	return -1
+}
+
+func (k *bucket) tail(i int) [3]uint64 {
+	if k.wide == nil {
+		return [3]uint64{}
+	}
+	return k.wide[i].tail
+}
+
+func (k *bucket) id(i int) key.ID {
+	tail := k.tail(i)
+	return key.ID{k.heads[i], tail[0], tail[1], tail[2]}
+}
+
+func (k *bucket) group(i int) uint32 {
+	if k.wide == nil {
+		return 0
+	}
+	return k.wide[i].group
+}
+
+func (k *bucket) setGroup(i int, group uint32) {
+	k.widen()
+	k.wide[i].group = group
+}
+
+func (k *bucket) widen() {
+	if k.wide == nil {
+		k.wide = make([]wide, len(k.pool), cap(k.pool))
+	}
+}
+
+// push adds a contact behind the others. The pool will hold limit of them at most.
+func (k *bucket) push(limit int, id key.ID, c contact) {
+	if n := len(k.pool); n == cap(k.pool) {
+		// By a quarter, not by half: tables are most of what an idle peer is.
+		room := min(n+n/4+4, limit)
+		k.heads, k.pool = resized(k.heads, room), resized(k.pool, room)
+		if k.wide != nil {
+			k.wide = resized(k.wide, room)
+		}
+	}
+	k.heads, k.pool = append(k.heads, 0), append(k.pool, contact{})
+	if k.wide != nil {
+		k.wide = append(k.wide, wide{})
+	}
+	k.put(len(k.pool)-1, id, c)
+}
+
+// replace puts a contact in the place of another.
+func (k *bucket) replace(i int, id key.ID, c contact) {
+	k.count(&k.pool[i], -1)
+	k.put(i, id, c)
+}
+
+// put writes a contact without a group to a place in the pool.
+func (k *bucket) put(i int, id key.ID, c contact) {
+	k.heads[i], k.pool[i] = id[0], c
+	k.count(&c, 1)
+	if tail := tailOf(id); k.wide != nil || tail != [3]uint64{} {
+		k.widen()
+		k.wide[i] = wide{tail: tail}
+	}
+}
+
+// delete takes a contact out of the pool.
+func (k *bucket) delete(i int) {
+	k.count(&k.pool[i], -1)
+	k.heads, k.pool = deleted(k.heads, i), deleted(k.pool, i)
+	if k.wide != nil {
+		k.wide = deleted(k.wide, i)
+	}
+}
+
+// promote moves a contact forward from place i to place n.
+func (k *bucket) promote(i, n int) {
+	rotate(k.heads[n : i+1])
+	rotate(k.pool[n : i+1])
+	if k.wide != nil {
+		rotate(k.wide[n : i+1])
+	}
+}
+
+// resized returns a copy of s with room for n.
+func resized[T any](s []T, n int) []T { return append(make([]T, 0, n), s...) }
+
+func deleted[T any](s []T, i int) []T { return append(s[:i], s[i+1:]...) }
+
+// rotate moves the last element to the front.
+func rotate[T any](s []T) {
+	last := s[len(s)-1]
+	copy(s[1:], s)
+	s[0] = last
+}
+
+// count adds a contact to the silent and the failing, or takes it out.
+func (k *bucket) count(c *contact, by int) {
+	if !c.answered {
+		k.silent += by
+	}
+	if c.failures > 0 {
+		k.failing += by
+	}
+}
+
+// worstSpare returns the spare to give up first: one that fails, else one that
+// never answered, else the slowest; -1 if there is none. Of equals it is the
+// first: there is no need to look on behind the worst there can be.
+func (k *bucket) worstSpare() int {
+	const fails, silent = math.MaxInt64, math.MaxInt64 - 1
+	worst, rank := -1, int64(-1)
+	last := int64(fails)
+	if k.failing == 0 {
+		last = silent
+	}
+	for i := k.members; i < len(k.pool) && rank < last; i++ {
+		c := &k.pool[i]
+		r := int64(c.rtt)
+		switch {
+		case c.failures > 0:
+			r = fails
+		case !c.answered:
+			r = silent
+		}
+		if r > rank {
+			worst, rank = i, r
+		}
+	}
+	return worst
+}
+
+// eligible reports whether a contact may be chosen without reserve.
+func (c *contact) eligible() bool { return c.answered && c.failures == 0 }
+
+// time returns the smoothed answer time, 0 if none was measured.
+func (c *contact) time() time.Duration { return time.Duration(c.rtt) }
+
+// hear smooths the answer time: down quickly, up slowly, since queues only ever
+// add to it. Whatever is slower than 4.29 s is as good as dead, and all the same.
+func (c *contact) hear(rtt time.Duration) {
+	smoothed := c.time()
+	switch {
+	case rtt <= 0:
+		return
+	case smoothed == 0:
+		smoothed = rtt
+	case rtt < smoothed:
+		smoothed -= (smoothed - rtt) / 2
+	default:
+		smoothed += (rtt - smoothed) / 4
+	}
+	fastest := uint32(min(max(rtt/time.Microsecond, 1), math.MaxUint32))
+	if c.fastest == 0 || fastest < c.fastest {
+		c.fastest = fastest
+	}
+	c.rtt = uint32(min(smoothed, math.MaxUint32))
+}
