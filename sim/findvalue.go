@@ -51,10 +51,8 @@ type contact struct {
 func (s *searcher) ask(room int) bool {
 	r := &s.round
 	s.named = s.named[:0]
-	for _, c := range r.sure {
-		if s.leads(c) {
-			return true
-		}
+	if slices.ContainsFunc(r.sure, s.leads) {
+		return true
 	}
 	if r.lack > 0 {
 		for _, rank := range s.closest(r.edge, r.lack) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,13 +53,36 @@ func TestSimRounds(t *testing.T) {
 	if one["digest"] != many["digest"] || one["hops_mean"] != many["hops_mean"] {
 		t.Errorf("one worker %v, five %v", one, many)
 	}
-	for _, flags := range []string{"--admission=balanced", "--mode=node", "--seed=8"} {
+	explicit := jsonOf(t, append(line, "--tables", "explicit")...)
+	if explicit["digest"] != one["digest"] || explicit["bytes_per_node"].(float64) <= one["bytes_per_node"].(float64) {
+		t.Errorf("implicit tables %v, explicit %v", one, explicit)
+	}
+	for _, flags := range []string{"--admission=balanced", "--admission=near", "--mode=node", "--stale=0.3", "--seed=8"} {
 		if other := jsonOf(t, append(line, flags)...); other["digest"] == one["digest"] {
 			t.Errorf("%s changes nothing", flags)
 		}
 	}
 	code, out, _ := shoal(t, line...)
 	if code != exitOK || !strings.Contains(out, "lookups by hops") || !strings.Contains(out, "repeat with: shoal sim rounds --bucket 8") {
+		t.Errorf("status %d\n%s", code, out)
+	}
+}
+
+func TestSimRoundsAgainst(t *testing.T) {
+	line := strings.Fields("sim rounds --peers 2000 --lookups 2000 --seed 7 --shape 8 --against shape=8,8,16,8 --against concurrency=5")
+	both := jsonOf(t, line...)
+	wantFields(t, both, "hops_mean", "against", "paired_difference", "paired_se", "unpaired_se", "pairs")
+	against, _ := both["against"].(map[string]any)
+	if d := both["hops_mean"].(float64) - against["hops_mean"].(float64); math.Abs(d-both["paired_difference"].(float64)) > 1e-9 {
+		t.Errorf("difference %v, of the means %v", both["paired_difference"], d)
+	}
+	alone := jsonOf(t, strings.Fields("sim rounds --peers 2000 --lookups 2000 --seed 7 --shape 8,8,16,8 --concurrency 5")...)
+	if alone["digest"] != against["digest"] {
+		t.Error("a configuration alone differs from the same in a comparison")
+	}
+	code, out, _ := shoal(t, line...)
+	if code != exitOK || !strings.Contains(out, "the first row less the second: ") ||
+		!strings.Contains(out, "repeat with: shoal sim rounds --against shape=8,8,16,8 --against concurrency=5 ") {
 		t.Errorf("status %d\n%s", code, out)
 	}
 }
@@ -173,7 +197,10 @@ func TestBadSimulations(t *testing.T) {
 func TestStoppedSimulations(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, line := range []string{"sim rounds --peers 100", "sim events --peers 40", "sim reproduce", "tune shape --peers 40", "claims"} {
+	for _, line := range []string{
+		"sim rounds --peers 100", "sim rounds --peers 100 --against bucket=5", "sim events --peers 40", "sim reproduce",
+		"tune shape --peers 40", "claims",
+	} {
 		var stdout, stderr bytes.Buffer
 		code := run(ctx, strings.Fields(line), &stdout, &stderr)
 		if code != exitInterrupted || stdout.Len() != 0 || complaint(stderr.String()) != "interrupted" {
