@@ -157,13 +157,27 @@ func (r *reproduction) text(w io.Writer) error {
 			fmt.Fprintf(&b, "\n%s: lookups by hops\n%s", row.Name, sim.Histogram(row.Histogram, 50))
 		}
 	}
-	fmt.Fprintf(&b, "\n%s\n%s\nrepeat with: %s\n", r.summary(), r.misses("  "), r.repeat)
+	b.WriteString(r.details("\n", ""))
+	fmt.Fprintf(&b, "\n%s\n%s\nrepeat with: %s\n", r.summary(), r.misses("  misses: "), r.repeat)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
 func (r *reproduction) summary() string {
 	return fmt.Sprintf("%d of %d rows hold, in %.0f s (%.0f CPU s)", r.Holds, len(r.Rows), r.Seconds, r.CPUSeconds)
+}
+
+// details returns a line for each row that has measured more than its figure,
+// below a head; nothing if there is none.
+func (r *reproduction) details(head, indent string) string {
+	var b strings.Builder
+	for _, row := range r.Rows {
+		if row.Detail != "" {
+			fmt.Fprintf(&b, "%s%s%s: %s\n", head, indent, row.Name, row.Detail)
+			head = ""
+		}
+	}
+	return b.String()
 }
 
 // misses returns a line for each row that misses, with what is known about it.
@@ -173,7 +187,7 @@ func (r *reproduction) misses(indent string) string {
 		if row.Holds {
 			continue
 		}
-		fmt.Fprintf(&b, "%smisses: %s: %s, published %s", indent, row.Name, number(row.Ours), number(row.Published))
+		fmt.Fprintf(&b, "%s%s: %s, published %s", indent, row.Name, number(row.Ours), number(row.Published))
 		if row.Note != "" {
 			b.WriteString(": " + row.Note)
 		}
@@ -197,6 +211,7 @@ func (r *reproduction) page(w io.Writer) error {
 	for _, row := range r.Rows {
 		fmt.Fprintf(&b, "| **%s** | %s | %s | `%s` |\n", verdict(row.Holds), strings.Join(cells(row)[1:], " | "), row.Grade, row.Command)
 	}
+	b.WriteString(r.details("\n## Details\n\n", "- "))
 	if r.Misses > 0 {
 		fmt.Fprintf(&b, "\n## Misses\n\n%s", r.misses("- "))
 	}

@@ -48,7 +48,7 @@ func TestReproduceMisses(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, text.String())
 		}
 	}
-	for _, want := range []string{"| **misses** | bad | 95 | 9 | - | or more |", "## Misses\n\n- misses: bad: 9"} {
+	for _, want := range []string{"| **misses** | bad | 95 | 9 | - | or more |", "## Misses\n\n- bad: 9, published 95: the world is still\n"} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("no %q in\n%s", want, page.String())
 		}

@@ -7,8 +7,8 @@ import (
 	"math"
 	"slices"
 	"testing"
+	"time"
 
-	"gonum.org/v1/gonum/mathext"
 	"pgregory.net/rapid"
 
 	"github.com/shoalnet/shoal/sim"
@@ -204,11 +204,26 @@ func TestAges(t *testing.T) {
 				stayed++
 			}
 		}
-		want := 1 - mathext.GammaIncReg(1/churn.Shape, math.Pow(hour/churn.Scale.Hours(), churn.Shape))
+		want := stays(churn, hour)
 		near(t, "share that stayed", float64(stayed)/n, want, 5*math.Sqrt(want*(1-want)/n))
 		if len(at[i]) != n {
 			t.Errorf("%d peers after %v h", len(at[i]), hour)
 		}
+	}
+}
+
+// The closed form against the sum of what is left of all sessions.
+func TestStays(t *testing.T) {
+	churn := sim.Churn{Shape: 0.61, Scale: 3660 * time.Millisecond * 3600}
+	const step = 0.01
+	tail := func(from float64) (sum float64) {
+		for at := from; at < 2000; at += step {
+			sum += step * math.Exp(-math.Pow((at+step/2)/churn.Scale.Hours(), churn.Shape))
+		}
+		return sum
+	}
+	for _, hours := range []float64{0, 1, 10, 36} {
+		near(t, "share that stays", stays(churn, hours), tail(hours)/tail(0), 1e-3)
 	}
 }
 

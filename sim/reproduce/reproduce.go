@@ -58,6 +58,7 @@ type measure func(ctx context.Context, b *bench) (value, error)
 type value struct {
 	ours, se  float64 // with its standard error, 0 where there is none
 	histogram counts  // of the hops, where the figure is their mean
+	detail    string  // what else was measured
 }
 
 // Row is a figure beside its measurement.
@@ -68,6 +69,7 @@ type Row struct {
 	Holds     bool    `json:"holds"`                    // Ours is where Relation wants it, within Tolerance
 	Seconds   float64 `json:"seconds"`                  // of wall time, without runs that an earlier row needed too
 	Histogram []int64 `json:"hops_histogram,omitempty"` // lookups by hops
+	Detail    string  `json:"detail,omitempty"`         // what else was measured
 }
 
 // Options of Run. The zero value runs everything with seed 0 on all cores.
@@ -160,7 +162,7 @@ func (b *bench) row(ctx context.Context, f Figure) (Row, error) {
 	}
 	return Row{
 		Figure: f, Ours: v.ours, SE: v.se, Holds: f.holds(v.ours),
-		Seconds: time.Since(started).Seconds(), Histogram: v.histogram,
+		Seconds: time.Since(started).Seconds(), Histogram: v.histogram, Detail: v.detail,
 	}, nil
 }
 

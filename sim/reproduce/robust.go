@@ -23,10 +23,12 @@ func failed(ctx context.Context, b *bench, cfg sim.RoundsConfig) (value, error) 
 	if err != nil {
 		return value{}, err
 	}
-	ended := counts(r.HopsHistogram).n()
-	n := float64(ended + r.Failed)
+	n := float64(counts(r.HopsHistogram).n() + r.Failed)
 	p := float64(r.Failed) / n
-	return value{ours: 100 * p, se: 100 * math.Sqrt(p*(1-p)/n)}, nil
+	return value{
+		ours: 100 * p, se: 100 * math.Sqrt(p*(1-p)/n),
+		detail: fmt.Sprintf("%.3f %% fail and the others need %.4f hops with %s, k=%d", 100*p, r.HopsMean, cfg.Admission, cfg.Bucket),
+	}, nil
 }
 
 // robustFigures ask whether the tables with fewer hops also fail less.
@@ -41,7 +43,7 @@ func robustFigures() []Figure {
 					return value{}, err
 				}
 				y, err := failed(ctx, b, more)
-				return value{ours: x.ours - y.ours, se: math.Hypot(x.se, y.se)}, err
+				return value{ours: x.ours - y.ours, se: math.Hypot(x.se, y.se), detail: x.detail + "; " + y.detail}, err
 			},
 		}
 	}
