@@ -24,10 +24,10 @@ func newSimCommand(a *app) *cobra.Command {
 		Short: "Simulate lookups: hops in rounds, or milliseconds in virtual time",
 		Example: `  shoal sim rounds --peers 25000 --lookups 200000 --admission balanced
   shoal sim lookups --peers 1000000 --latency DIR --from default
-  shoal sim events --peers 1000 --latency DIR --stale 0.1`,
+  shoal sim events --peers 1000 --latency DIR --stale 0.1
+  shoal sim reproduce --quick`,
 	}
-	cmd.AddCommand(newSimRoundsCommand(a), newSimEventsCommand(a))
-	cmd.AddCommand(newSimLookupsCommand(a))
+	cmd.AddCommand(newSimRoundsCommand(a), newSimLookupsCommand(a), newSimEventsCommand(a), newSimReproduceCommand(a))
 	return cmd
 }
 

@@ -186,6 +186,10 @@ func TestBadSimulations(t *testing.T) {
 		{"sim lookups --config " + conf, "--config " + conf + ": line 1: "},
 		{"sim lookups --versus nowhere", "--versus nowhere: no such file"},
 		{"sim lookups --latency nowhere", "--latency nowhere: want a directory with a latency matrix"},
+		{"sim reproduce --only (", `--only "(": want a regular expression: `},
+		{"sim reproduce --only nothing", `reproduce: no row's name matches "nothing"`},
+		{"sim reproduce --workers 0", "--workers 0: want 1 or more"},
+		{"sim reproduce --json --markdown", "--markdown and --json: choose one"},
 		{"tune shape --budget 3", "--budget 3: want 20 or more"},
 		{"tune shape --family cmaes", `--family "cmaes": opt: no family "cmaes": want one of random, sobol, nsga3`},
 		{"tune shape --workers 0", "--workers 0: want 1 or more"},
@@ -202,7 +206,10 @@ func TestBadSimulations(t *testing.T) {
 func TestStoppedSimulations(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, line := range []string{"sim rounds --peers 100", "sim rounds --peers 100 --against bucket=5", "sim events --peers 40", "sim lookups --peers 100", "tune shape --peers 40", "claims"} {
+	for _, line := range []string{
+		"sim rounds --peers 100", "sim rounds --peers 100 --against bucket=5", "sim events --peers 40", "sim lookups --peers 100", "sim reproduce",
+		"tune shape --peers 40", "claims",
+	} {
 		var stdout, stderr bytes.Buffer
 		code := run(ctx, strings.Fields(line), &stdout, &stderr)
 		if code != exitInterrupted || stdout.Len() != 0 || complaint(stderr.String()) != "interrupted" {
