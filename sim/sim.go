@@ -11,7 +11,10 @@
 // world, in virtual time: latencies from a matrix, sessions, loss, stale
 // entries, churn and a workload. It answers in milliseconds and bytes.
 //
-// Both are functions of their configuration and seed alone: results do not depend
+// [RunOnline] fills the tables of the first world, or of one with churn, by rules
+// that choose online among those who come by.
+//
+// All are functions of their configuration and seed alone: results do not depend
 // on the number of workers, and a digest of everything that happened is the same
 // for the same seed. Draws are keyed by what they belong to, never by the order of
 // events, so that two configurations meet the same world.
