@@ -75,6 +75,7 @@ type Counters struct {
 
 // Node is one peer. Make it with New.
 type Node struct {
+	table      table.Table // in one piece with the node: an event looks at both
 	peer       Peer
 	protocols  []Protocol
 	server     bool
@@ -97,9 +98,9 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{server: cfg.Server, alone: cfg.Alone}
+	n := &Node{table: *t, server: cfg.Server, alone: cfg.Alone}
 	n.pending.limit = cfg.Knobs.Int("node.pending")
-	n.peer = Peer{Self: cfg.Self, Space: cfg.Space, Table: t, Seed: cfg.Seed, knobs: cfg.Knobs, node: n}
+	n.peer = Peer{Self: cfg.Self, Space: cfg.Space, Table: &n.table, Seed: cfg.Seed, knobs: cfg.Knobs, node: n}
 	for _, make := range cfg.Protocols {
 		p, err := make(&n.peer)
 		if err != nil {

@@ -80,6 +80,7 @@ type pendingTable struct {
 	slots []slot
 	free  []uint16
 	due   []dueRef // binary heap by deadline; entries of closed requests are skipped
+	first dueRef   // the earliest pending one, ref 0 if it is to be looked for
 }
 
 // slot is the last reference made of a slot, and where its request lies in live,
@@ -139,6 +140,9 @@ func (t *pendingTable) close(ref wire.Ref) (pending, bool) {
 	t.live[at] = t.live[last] // the last one takes the place
 	t.slots[t.live[at].slot].at = at
 	t.slots[closed.slot].at = -1
+	if ref == t.first.ref {
+		t.first.ref = 0
+	}
 	if t.live = t.live[:last]; last == 0 && cap(t.live) > idleRoom {
 		t.live = nil
 	}
@@ -157,9 +161,13 @@ func (t *pendingTable) expired(now time.Duration) (wire.Ref, bool) {
 
 // next returns the earliest deadline of a pending request.
 func (t *pendingTable) next() (time.Duration, bool) {
+	if t.first.ref != 0 {
+		return t.first.at, true
+	}
 	for len(t.due) > 0 {
 		if t.find(t.due[0].ref) >= 0 {
-			return t.due[0].at, true
+			t.first = t.due[0]
+			return t.first.at, true
 		}
 		t.pop()
 	}
@@ -170,6 +178,7 @@ func (t *pendingTable) next() (time.Duration, bool) {
 }
 
 func (t *pendingTable) push(d dueRef) {
+	t.first.ref = 0
 	if len(t.due) >= 2*t.limit { // most were answered long before their deadlines
 		t.due = slices.DeleteFunc(t.due, func(d dueRef) bool { return t.find(d.ref) < 0 })
 		slices.SortFunc(t.due, func(a, b dueRef) int { return cmp.Compare(a.at, b.at) })

@@ -7,37 +7,65 @@ import (
 	"github.com/shoalnet/shoal/wire"
 )
 
-// send puts a request on its way, after a handshake if there is no session. What
-// becomes of it in the end the sender learns by an answer, a failure, or its own
-// deadline.
+// send puts a request on its way, behind a handshake of one round trip if there is
+// no session. What becomes of it in the end the sender learns by an answer, a
+// failure, or its own deadline.
 func (s *shard) send(p *member, r node.Send) {
 	to, known := s.world.index[r.To.Short()]
 	if !known || to == p.number {
-		s.plan(p, s.now+dialTimeout, event{kind: fails, peer: p.number, ref: uint64(r.Ref), reason: node.Unreachable})
+		s.plan(p, s.now+dialTimeout, event{kind: fails, peer: p.number, ref: uint64(r.Ref), reason: node.Unreachable, other: -1})
 		return
 	}
+	open, warm := p.sessions.use(to)
+	if !warm {
+		open.ready = s.now + s.rtt(p, to)
+		s.connect(p, to, open.ready)
+		s.count(r.Priority, sessionBytes)
+	}
 	request := event{
-		kind: receives, peer: to, other: p.number, ref: uint64(r.Ref),
+		kind: receives, peer: to, other: p.number, ref: uint64(r.Ref), since: s.now, dial: max(open.ready-s.now, 0),
 		protocol: r.Protocol, priority: r.Priority, oneWay: r.OneWay, body: r.Body,
 	}
-	if p.sessions.use(to) {
-		s.transmit(p, request)
-	} else if i := p.dialing(to); i >= 0 {
-		p.dials[i].waiting = append(p.dials[i].waiting, waiting{s.now, request})
-	} else {
-		s.dial(p, to, r.Priority, request)
+	s.count(r.Priority, s.world.size(r.Protocol, r.Body))
+	if way, arrives := s.way(p, to); arrives {
+		s.plan(p, s.now+request.dial+way, request)
+	} else if request.dial > 0 {
+		s.plan(p, s.now+dialTimeout, event{kind: fails, peer: p.number, ref: request.ref, reason: node.Unreachable, other: to})
+	}
+	if r.OneWay && request.dial == 0 { // its bytes are out
+		s.plan(p, s.now, event{kind: answers, peer: p.number, ref: request.ref})
 	}
 }
 
-// transmit sends a request over a session. One without reply is confirmed when
-// its bytes are out.
-func (s *shard) transmit(p *member, request event) {
-	s.count(request.priority, s.world.size(request.protocol, request.body))
-	if request.oneWay {
-		s.plan(p, s.now, event{kind: answers, peer: p.number, ref: request.ref, dial: request.dial})
+// received opens a peer's end of the session by which a request came. If it comes
+// over one that this side has given up meanwhile, there is a handshake after all.
+func (s *shard) received(p *member, request event) (number uint64) {
+	in := inbound{
+		from: request.other, protocol: request.protocol, priority: request.priority,
+		ref: request.ref, dial: request.dial,
 	}
-	if way, arrives := s.way(p, request.peer); arrives {
-		s.plan(p, s.now+way, request)
+	if _, open := p.sessions.use(request.other); !open {
+		s.connect(p, request.other, s.now)
+		if request.dial == 0 {
+			in.late = s.rtt(p, request.other)
+			in.dial = in.late
+			s.count(request.priority, sessionBytes)
+		}
+		p.node.Tell(s.now, node.Met{Peer: s.world.peers[request.other].id, Server: true})
+	}
+	if !request.oneWay {
+		return p.inward.open(in)
+	}
+	if request.dial > 0 {
+		s.answer(p, in, event{kind: answers})
+	}
+	return 0
+}
+
+// answered tells a peer of the other's standing, if the session was new.
+func (s *shard) answered(p *member, ev event) {
+	if ev.dial > 0 {
+		p.node.Tell(s.now, node.Met{Peer: s.world.peers[ev.other].id, Server: true})
 	}
 }
 
@@ -48,16 +76,26 @@ func (s *shard) reply(p *member, number uint64, ev event) {
 		return
 	}
 	s.count(in.priority, s.world.size(in.protocol, ev.body))
+	s.answer(p, in, ev)
+}
+
+// answer puts the outcome of a request on its way back.
+func (s *shard) answer(p *member, in inbound, ev event) {
 	if way, arrives := s.way(p, in.from); arrives {
-		ev.peer, ev.ref, ev.dial = in.from, in.ref, in.dial
-		s.plan(p, s.now+way, ev)
+		ev.peer, ev.other, ev.ref, ev.dial = in.from, p.number, in.ref, in.dial
+		s.plan(p, s.now+in.late+way, ev)
 	}
 }
 
-// inVain is what reaches a peer that is gone. The sender of a request keeps
-// sending its bytes for a while, and then takes the session for dead.
+// inVain is what reaches a peer that is gone. A handshake with it comes to nothing;
+// on an old session the sender tries for a while, and then takes it for dead.
 func (s *shard) inVain(p *member, ev event) {
-	if ev.kind == receives {
+	switch {
+	case ev.kind != receives:
+	case ev.dial > 0:
+		at := max(ev.since+dialTimeout, s.now+s.rtt(p, ev.other)/2)
+		s.plan(p, at, event{kind: fails, peer: ev.other, ref: ev.ref, reason: node.Unreachable, other: p.number})
+	default:
 		s.plan(p, s.now+idleTimeout, event{kind: closes, peer: ev.other, other: p.number})
 	}
 }
@@ -115,7 +153,8 @@ type inbound struct {
 	protocol wire.Protocol
 	from     int32
 	ref      uint64
-	dial     time.Duration
+	dial     time.Duration // that the request waited for its session
+	late     time.Duration // of that, what its sender did not know of
 }
 
 // inward are the requests that wait for a peer's reply.

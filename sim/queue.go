@@ -15,17 +15,14 @@ const (
 	receives                 // a request arrives
 	answers                  // a reply arrives
 	fails                    // the world gives up on a request
-	greets                   // somebody opens a session
-	meets                    // the session that was asked for is open
-	lapses                   // an attempt to open a session has taken too long
-	closes                   // the other side has given up a session
+	closes                   // a session has been silent for too long
 	told                     // the driver tells something at once
 	acts                     // the driver does something
 )
 
 // String returns the word that a trace has for it.
 func (k kind) String() string {
-	return [...]string{"", "wake", "receive", "answer", "fail", "greet", "meet", "lapse", "close", "tell", "act"}[k]
+	return [...]string{"", "wake", "receive", "answer", "fail", "close", "tell", "act"}[k]
 }
 
 // event is something that will happen. Which fields mean something depends on
@@ -39,7 +36,8 @@ type event struct {
 	peer     int32 // to whom it happens
 	other    int32
 	ref      uint64        // a wire.Ref of the peer that sends, or a call
-	dial     time.Duration // that a request has waited for its session
+	since    time.Duration // when a request was made
+	dial     time.Duration // how long it waits for its session
 	body     any           // of a message; of acts a func()
 }
 

@@ -83,22 +83,16 @@ func (s *shard) hear(p *member, ev event) {
 	case wakes:
 		p.wakeAt = 0
 	case receives:
-		p.sessions.use(ev.other)
-		number := uint64(0)
-		if !ev.oneWay {
-			number = p.inward.open(inbound{from: ev.other, protocol: ev.protocol, priority: ev.priority, ref: ev.ref, dial: ev.dial})
-		}
+		number := s.received(p, ev)
 		p.node.Tell(s.now, node.Received{From: s.world.peers[ev.other].id, Inbound: number, Protocol: ev.protocol, Body: ev.body})
 	case answers:
+		s.answered(p, ev)
 		p.node.Tell(s.now, node.Answered{Ref: wire.Ref(ev.ref), Body: ev.body, Dial: ev.dial})
 	case fails:
+		if ev.reason == node.Unreachable {
+			p.sessions.drop(ev.other)
+		}
 		p.node.Tell(s.now, node.Failed{Ref: wire.Ref(ev.ref), Reason: ev.reason})
-	case greets:
-		s.greeted(p, ev.other)
-	case meets:
-		s.met(p, ev.other)
-	case lapses:
-		s.lapsed(p, ev.other, ev.dial)
 	case closes:
 		p.sessions.drop(ev.other)
 	default:

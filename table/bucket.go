@@ -19,6 +19,9 @@ type bucket struct {
 	silent  int // of the pool: never answered
 	failing int // of the pool: failed when last asked
 	dirty   bool
+	// dueAt is when somebody here is to be probed, 0 if that is to be looked for.
+	// Whatever may change it sets it to 0.
+	dueAt time.Duration
 }
 
 // contact is what is known about a peer: 24 bytes, because a peer of a large
@@ -117,6 +120,7 @@ func (k *bucket) put(i int, id key.ID, c contact) {
 
 // delete takes a contact out of the pool.
 func (k *bucket) delete(i int) {
+	k.dueAt = 0
 	k.count(&k.pool[i], -1)
 	k.heads, k.pool = deleted(k.heads, i), deleted(k.pool, i)
 	if k.wide != nil {

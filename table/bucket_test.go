@@ -35,10 +35,10 @@ func TestNumbersRunOut(t *testing.T) {
 	}
 }
 
-// The counts of a bucket are those of its contacts, whatever has happened.
-func TestCounts(t *testing.T) {
+// What a bucket remembers of its contacts is so, whatever has happened.
+func TestRemembered(t *testing.T) {
 	for seed := range uint64(20) {
-		draw := stat.NewStream(seed, "test.counts")
+		draw := stat.NewStream(seed, "test.remembered")
 		tab, err := New(key.FromByte(0), key.Space8, Settings{Shape: []int{3}, Spares: 4, Failures: 3, ProbeAfter: time.Minute})
 		if err != nil {
 			t.Fatal(err)
@@ -47,7 +47,8 @@ func TestCounts(t *testing.T) {
 			tab.Tell(time.Duration(i)*time.Second, Event{
 				Kind: Kind(draw.IntN(4)), Peer: key.FromByte(byte(draw.IntN(256))), RTT: time.Duration(draw.IntN(9)) * time.Millisecond,
 			})
-			tab.Ask(time.Duration(i) * time.Second)
+			now := time.Duration(i) * time.Second
+			tab.Ask(now)
 			probed := 0
 			for b := range tab.buckets {
 				var want bucket
@@ -61,6 +62,11 @@ func TestCounts(t *testing.T) {
 				}
 				if k := &tab.buckets[b]; k.silent != want.silent || k.failing != want.failing {
 					t.Fatalf("seed %d: counts %d silent and %d failing, has %d and %d", seed, k.silent, k.failing, want.silent, want.failing)
+				}
+				if k := &tab.buckets[b]; k.dueAt > now {
+					if i, _, at := tab.dueOf(now, b); i >= 0 || at != k.dueAt {
+						t.Fatalf("seed %d: somebody is due at %v, remembers %v", seed, at, k.dueAt)
+					}
 				}
 			}
 			if probed != len(tab.probes) {

@@ -17,6 +17,7 @@ func (t *Table) reselect(b int) {
 	if t.stands(b) {
 		return
 	}
+	k.dueAt = 0
 	was := k.members
 	t.count(k, -1) // their groups must not stand in their own way
 	chosen := t.choose(b)

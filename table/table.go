@@ -69,20 +69,20 @@ type Contact struct {
 type Table struct {
 	self     key.ID
 	space    key.Space
-	set      Settings
 	buckets  []bucket
 	changes  []Change
-	groups   map[uint32]int // members by address group; looked up, never ranged over; nil while no group is known
-	probes   []probe        // handed out and not yet answered
-	seq      uint32         // of the last newcomer
 	members  int
 	anyDirty bool
 	selected time.Duration // when buckets were last re-selected
 	probeAt  time.Duration // when to look for a newcomer or a silent member
 	sampleAt time.Duration // when the budget allows to measure a spare
-	scan     int           // bucket from which the next probe is looked for
-	recent   uint32        // the last 20 outcomes, a set bit for each failure
 	typical  Smoothed      // answer times over all peers
+	recent   uint32        // the last 20 outcomes, a set bit for each failure
+	seq      uint32        // of the last newcomer
+	scan     int           // bucket from which the next probe is looked for
+	probes   []probe       // handed out and not yet answered
+	set      Settings
+	groups   map[uint32]int // members by address group; looked up, never ranged over; nil while no group is known
 }
 
 // probe is when a contact was handed out to be probed.
@@ -111,6 +111,7 @@ func (t *Table) Configure(set Settings) {
 	}
 	t.set = set
 	for b := range t.buckets {
+		t.buckets[b].dueAt = 0
 		t.reselect(b)
 	}
 	t.anyDirty = false
@@ -155,6 +156,9 @@ func (t *Table) answered(now time.Duration, b, i int, rtt time.Duration) {
 	k := &t.buckets[b]
 	c := &k.pool[i]
 	was := c.time()
+	if c.probed || !c.eligible() || c.lastHeard+t.set.ProbeAfter == k.dueAt {
+		k.dueAt = 0
+	}
 	c.lastHeard = now
 	t.reported(c)
 	c.hear(rtt)
@@ -178,6 +182,7 @@ func (t *Table) answered(now time.Duration, b, i int, rtt time.Duration) {
 func (t *Table) failed(b, i int) {
 	k := &t.buckets[b]
 	c := &k.pool[i]
+	k.dueAt = 0
 	k.count(c, -1)
 	if c.failures < math.MaxUint8 {
 		c.failures++
@@ -219,8 +224,11 @@ func (t *Table) add(now time.Duration, b int, ev Event) int {
 	k := &t.buckets[b]
 	c := contact{lastHeard: now, seq: t.number()}
 	size := t.set.size(b)
-	if ev.Kind == Seen && k.members < size {
-		t.probeAt = min(t.probeAt, now)
+	if k.members < size {
+		k.dueAt = 0
+		if ev.Kind == Seen {
+			t.probeAt = min(t.probeAt, now)
+		}
 	}
 	if limit := size + t.set.Spares; len(k.pool) < limit {
 		k.push(limit, ev.Peer, c)

@@ -1,6 +1,7 @@
 package table
 
 import (
+	"math"
 	"time"
 
 	"github.com/shoalnet/shoal/key"
@@ -50,6 +51,7 @@ func (t *Table) Ask(now time.Duration) (Probe, bool) {
 // hand hands a contact out to be probed.
 func (t *Table) hand(now time.Duration, b, i int, verify bool) Probe {
 	k := &t.buckets[b]
+	k.dueAt = 0
 	t.probing(now, &k.pool[i])
 	return Probe{Peer: k.id(i), Verify: verify}
 }
@@ -72,30 +74,43 @@ func (t *Table) due(now time.Duration) (b, i int, verify bool, next time.Duratio
 	for range t.buckets {
 		t.scan = (t.scan + 1) % len(t.buckets)
 		k := &t.buckets[t.scan]
-		room, look := k.members < t.set.size(t.scan), k.pool[:k.members]
-		if room {
-			look = k.pool
-		}
-		for i := range look {
-			c := &look[i]
-			at := c.lastHeard + t.set.ProbeAfter // members
-			verify := room && !c.eligible()
-			switch {
-			case verify:
-				at = 0
-			case i >= k.members:
-				continue
-			}
-			if c.probed {
-				at = max(at, t.probedAt(c)+probeTimeout)
-			}
-			if at <= now {
+		if k.dueAt == 0 || k.dueAt <= now {
+			if i, verify, k.dueAt = t.dueOf(now, t.scan); i >= 0 {
 				return t.scan, i, verify, 0
 			}
-			next = min(next, at)
 		}
+		next = min(next, k.dueAt)
 	}
 	return 0, -1, false, next
+}
+
+// dueOf is due for one bucket.
+func (t *Table) dueOf(now time.Duration, b int) (i int, verify bool, next time.Duration) {
+	next = math.MaxInt64
+	k := &t.buckets[b]
+	room, look := k.members < t.set.size(b), k.pool[:k.members]
+	if room {
+		look = k.pool
+	}
+	for i := range look {
+		c := &look[i]
+		at := c.lastHeard + t.set.ProbeAfter // members
+		verify := room && !c.eligible()
+		switch {
+		case verify:
+			at = 0
+		case i >= k.members:
+			continue
+		}
+		if c.probed {
+			at = max(at, t.probedAt(c)+probeTimeout)
+		}
+		if at <= now {
+			return i, verify, 0
+		}
+		next = min(next, at)
+	}
+	return -1, false, next
 }
 
 // unmeasured returns a spare that never answered, from buckets in turn; -1 if

@@ -43,21 +43,21 @@ const coldStart = 300 * time.Millisecond
 const maxKeyLen = 80
 
 type protocol struct {
-	peer   *node.Peer
-	dice   *stat.Stream
-	k      int
-	lookup lookup.Settings
-	room   int // of the inbox
+	peer    *node.Peer
+	now     time.Duration
+	ids     uint64 // last number given to an operation or served request
+	ops     []*op  // oldest first: under way is done before new work
+	inbox   queue[node.Received]
+	replies queue[node.Reply]
+	out     queue[node.Deliver]
+	serving []served // inbound requests that wait for storage
+	kept    []kept   // provider records to store anew
+	refresh refresh
 
-	now      time.Duration
-	ids      uint64 // last number given to an operation or served request
-	ops      []*op  // oldest first: under way is done before new work
-	inbox    queue[node.Received]
-	serving  []served // inbound requests that wait for storage
-	replies  queue[node.Reply]
-	kept     []kept // provider records to store anew
-	out      queue[node.Deliver]
-	refresh  refresh
+	k        int
+	lookup   lookup.Settings
+	room     int // of the inbox
+	dice     *stat.Stream
 	cold     table.Smoothed // answer times of strangers, session set-up included
 	hop      table.Smoothed // answer times within lookups
 	bitsGain float64        // mean bits gained by an answer

@@ -61,13 +61,14 @@ func invalid(m Message, ok bool) string {
 
 // closer returns the k nearest members without the one who asks.
 func (k *protocol) closer(target, asker key.ID) []key.ID {
-	out := k.peer.Table.Closest(target, k.k+1, make([]key.ID, 0, k.k+1))
-	for i, id := range out {
-		if id == asker {
-			return append(out[:i], out[i+1:]...)
-		}
+	out := k.peer.Table.Closest(target, k.k, make([]key.ID, 0, k.k))
+	i := slices.Index(out, asker)
+	if i < 0 {
+		return out
 	}
-	return out[:min(len(out), k.k)]
+	// One more is only sought where it is needed: it often lies in another bucket.
+	out = k.peer.Table.Closest(target, k.k+1, out[:0])
+	return slices.Delete(out, i, i+1)
 }
 
 // storage asks the world for what a request needs from the stores.
