@@ -102,7 +102,7 @@ func writeOnline(w io.Writer, r sim.OnlineResult, repeat string) error {
 means over %d networks with 95 %% intervals; saved: hops against first-seen
 replaced: members of a table that made way for others, %s
 eclipsed: share of a bucket held after a flood from a quarter of its range
-`, r.Config.Networks, map[bool]string{true: "in an hour", false: "in all"}[r.Config.Churning()]); err != nil {
+`, r.Networks, map[bool]string{true: "in an hour", false: "in all"}[r.Config.Churning()]); err != nil {
 		return err
 	}
 	for _, rule := range r.Config.Rules {
