@@ -309,6 +309,14 @@ func (p *product) check(gone func(uint32) bool) {
 	p.now += time.Minute
 	p.settle()
 	p.left += p.gone()
+	// A spare that was silent for long is asked as soon as it has got a place.
+	for p.probe(gone) {
+	}
+	p.gone()
+}
+
+// probe asks the members, and reports whether one was gone and left its place.
+func (p *product) probe(gone func(uint32) bool) (left bool) {
 	for _, c := range p.table.Bucket(p.bucket) {
 		switch {
 		case !c.Member:
@@ -316,11 +324,12 @@ func (p *product) check(gone func(uint32) bool) {
 			for range p.settings.Failures {
 				p.tell(table.Failed, c.Peer, 0)
 			}
+			left = left || !p.table.Member(c.Peer)
 		default:
 			p.tell(table.Answered, c.Peer, c.MinRTT)
 		}
 	}
-	p.gone()
+	return left
 }
 
 func (p *product) members(to []uint32) []uint32 {
