@@ -15,6 +15,9 @@
 // world, in virtual time: latencies from a matrix, sessions, loss, stale
 // entries, churn and a workload. It answers in milliseconds and bytes.
 //
+// [RunOnline] fills the tables of the first world, or of one with churn, by rules
+// that choose online among those who come by.
+//
 // All are functions of their configuration and seed alone: results do not depend
 // on the number of workers, and a digest of everything that happened is the same
 // for the same seed. Draws are keyed by what they belong to, never by the order of

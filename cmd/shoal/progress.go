@@ -114,6 +114,13 @@ func (p *progress) add(n int64) {
 	p.done += n
 }
 
+// outOf sets how many units there are in all.
+func (p *progress) outOf(total int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.total = total
+}
+
 // phase renames what is being done.
 func (p *progress) phase(what string) {
 	p.mu.Lock()

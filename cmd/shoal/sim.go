@@ -25,9 +25,10 @@ func newSimCommand(a *app) *cobra.Command {
 		Example: `  shoal sim rounds --peers 25000 --lookups 200000 --admission balanced
   shoal sim lookups --peers 1000000 --latency DIR --from default
   shoal sim events --peers 1000 --latency DIR --stale 0.1
+  shoal sim online --bucket 20 --offers 1,3,10,30
   shoal sim reproduce --quick`,
 	}
-	cmd.AddCommand(newSimRoundsCommand(a), newSimLookupsCommand(a), newSimEventsCommand(a), newSimReproduceCommand(a))
+	cmd.AddCommand(newSimRoundsCommand(a), newSimLookupsCommand(a), newSimEventsCommand(a), newSimOnlineCommand(a), newSimReproduceCommand(a))
 	return cmd
 }
 

@@ -207,7 +207,7 @@ func TestStoppedSimulations(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, line := range []string{
-		"sim rounds --peers 100", "sim rounds --peers 100 --against bucket=5", "sim events --peers 40", "sim lookups --peers 100", "sim reproduce",
+		"sim rounds --peers 100", "sim rounds --peers 100 --against bucket=5", "sim events --peers 40", "sim lookups --peers 100", "sim online --peers 100", "sim reproduce",
 		"tune shape --peers 40", "claims",
 	} {
 		var stdout, stderr bytes.Buffer

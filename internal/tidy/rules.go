@@ -36,6 +36,8 @@ var House = Rules{
 		".":         6,
 		"cmd/shoal": 7,
 
+		"internal/chart": 6,
+
 		"internal/script":    TestOnly,
 		"internal/storetest": TestOnly,
 		"internal/tidy":      TestOnly,
@@ -46,6 +48,8 @@ var House = Rules{
 	Owners: map[string][]string{
 		"github.com/libp2p": {"p2p", "."},
 		"net/http":          {"web"},
+
+		"gonum.org/v1/plot": {"internal/chart"},
 	},
 	Admitted: map[string]string{},
 	Long:     map[string]string{},
