@@ -101,11 +101,18 @@ type Search struct {
 func New(cfg Config, seeds []key.ID) *Search {
 	room := 3 * cfg.K
 	s := &Search{
-		cfg: cfg, order: make([]rank, 0, room), candidates: make([]candidate, 0, room),
+		order: make([]rank, 0, room), candidates: make([]candidate, 0, room),
 		flights: make([]flight, 0, min(cfg.Alpha, room)),
 	}
-	s.hear(seeds, 1)
+	s.Reset(cfg, seeds)
 	return s
+}
+
+// Reset forgets everything and begins another search as New does, in the memory of
+// this one.
+func (s *Search) Reset(cfg Config, seeds []key.ID) {
+	*s = Search{cfg: cfg, order: s.order[:0], candidates: s.candidates[:0], flights: s.flights[:0]}
+	s.hear(seeds, 1)
 }
 
 // Target returns what is searched for.

@@ -25,6 +25,9 @@ type EventsConfig struct {
 	Loss   float64 `json:"loss"`   // of packets, below 1
 	Jitter float64 `json:"jitter"` // mean of an exponential share that is added to every way
 	Churn  Churn   `json:"churn"`
+	Cycle  Cycle   `json:"cycle"` // of operations and arrivals; the zero value is none
+	// Mishaps happen while it measures.
+	Mishaps []Mishap `json:"mishaps,omitempty"`
 
 	// History is how many random peers each peer has met before the start, beside
 	// its own neighbours. Round-trip times to all of them are known.
@@ -37,10 +40,13 @@ type EventsConfig struct {
 	// OpsPerMinute is the rate of operations of a peer: half are gets of records
 	// that it does not hold, a quarter finds of peers outside its table, the rest
 	// provides and puts. An eighth is added in whole lookups for random keys.
-	OpsPerMinute float64       `json:"ops_per_minute"`
-	Quorum       int           `json:"quorum"`     // answers with a valid value that end a get; 0: all
-	Records      int           `json:"records"`    // stored before the start, at the closest peers; 0: as many as peers
-	Timeout      time.Duration `json:"timeout_ns"` // after which a caller gives up
+	OpsPerMinute float64 `json:"ops_per_minute"`
+	Quorum       int     `json:"quorum"` // answers with a valid value that end a get; 0: all
+	// Records are stored before the start, at the closest peers; 0: as many as
+	// Popularity has, or peers.
+	Records    int           `json:"records"`
+	Popularity *Popularity   `json:"-"`          // of the records; nil: all alike
+	Timeout    time.Duration `json:"timeout_ns"` // after which a caller gives up
 
 	Warmup   time.Duration `json:"warmup_ns"`   // before measuring
 	Duration time.Duration `json:"duration_ns"` // of measuring
@@ -48,15 +54,11 @@ type EventsConfig struct {
 	// Duration does.
 	Lookups int    `json:"lookups"`
 	Seed    uint64 `json:"seed"`
+	// Workers is how many threads run one network; 0 means 1. The result does not
+	// depend on it. A trace is written by one.
+	Workers int `json:"-"`
 	// Trace, if not nil, is written a line for each event; see WorldConfig.
 	Trace io.Writer `json:"-"`
-}
-
-// Churn says how long peers stay: a Weibull distribution. The zero value means
-// for ever.
-type Churn struct {
-	Shape float64       `json:"shape"` // below 1: most leave soon, some stay long
-	Scale time.Duration `json:"scale_ns"`
 }
 
 // DefaultEvents returns the configuration of a network like IPFS as it was
@@ -93,20 +95,22 @@ type EventsResult struct {
 	HopsMean          float64 `json:"hops_mean"` // referrals to the answer that ended them
 	// MaintenanceBytes are those that a peer sends each second for nobody's
 	// operation: probes, refreshes, and the answers to them.
-	MaintenanceBytes float64 `json:"maintenance_bytes_per_node_s"`
-	Entries          float64 `json:"entries"`      // mean members of a table at the end
-	Stability        float64 `json:"stability_ms"` // standard deviation of the means of ten windows of Latency
-	Gets             int     `json:"gets"`
-	Finds            int     `json:"finds"`
-	Lookups          int     `json:"lookups"`  // whole ones, for random keys
-	Stores           int     `json:"stores"`   // provides and puts
-	Skipped          int     `json:"skipped"`  // operations without a record or peer that suits
-	Replaced         int     `json:"replaced"` // peers that left
-	Events           uint64  `json:"events"`
-	VirtualSeconds   float64 `json:"virtual_s"` // of measuring
-	TraceHash        string  `json:"trace_hash"`
-	CPUSeconds       float64 `json:"cpu_s"` // of the process while it ran
-	Seed             uint64  `json:"seed"`
+	MaintenanceBytes float64  `json:"maintenance_bytes_per_node_s"`
+	Entries          float64  `json:"entries"`      // mean members of a table at the end
+	Stability        float64  `json:"stability_ms"` // standard deviation of the means of ten windows of Latency
+	Gets             int      `json:"gets"`
+	Finds            int      `json:"finds"`
+	Lookups          int      `json:"lookups"`  // whole ones, for random keys
+	Stores           int      `json:"stores"`   // provides and puts
+	Skipped          int      `json:"skipped"`  // operations without a record or peer that suits
+	Replaced         int      `json:"replaced"` // peers that left
+	Events           uint64   `json:"events"`
+	VirtualSeconds   float64  `json:"virtual_s"` // of measuring
+	Windows          []Window `json:"windows"`   // of it, in order
+	TraceHash        string   `json:"trace_hash"`
+	CPUSeconds       float64  `json:"cpu_s"` // of the process while it ran
+	Seed             uint64   `json:"seed"`
+	Workers          int      `json:"workers"` // threads that were used
 	// Interrupted says that the context ended first: the figures are of the
 	// operations that had ended by then.
 	Interrupted bool `json:"interrupted,omitempty"`
@@ -115,8 +119,8 @@ type EventsResult struct {
 // RunEvents builds a network with a history, runs its workload in virtual time
 // and measures. Progress, if not nil, is told from time to time how much virtual
 // time has passed since the start, of how much at most, and how many operations
-// were begun. One thread; the same configuration gives the same result but for
-// cpu_s. If ctx ends while it measures, it returns its error with what had been
+// were begun. The same configuration gives the same result but for cpu_s and
+// workers. If ctx ends while it measures, it returns its error with what had been
 // measured. Everything is drawn by peer and number, so that two configurations of
 // knobs meet the same peers, places, histories, sessions and operations.
 //
@@ -131,7 +135,7 @@ func RunEvents(ctx context.Context, cfg EventsConfig, progress func(passed, tota
 		return EventsResult{}, err
 	}
 	cpu := CPUTime()
-	r, err := newRun(cfg)
+	r, err := newRun(ctx, cfg)
 	if err != nil {
 		return EventsResult{}, err
 	}
@@ -147,10 +151,24 @@ func RunEvents(ctx context.Context, cfg EventsConfig, progress func(passed, tota
 
 // complete fills in what follows from the rest and checks what was given.
 func (c *EventsConfig) complete() error {
+	if c.Popularity != nil && c.Records == 0 {
+		c.Records = c.Popularity.Records()
+	}
 	if c.Records == 0 {
 		c.Records = c.Peers
 	}
+	if c.Workers == 0 || c.Trace != nil {
+		c.Workers = 1
+	}
 	share := func(x float64) bool { return x >= 0 && x < 1 }
+	if err := c.Cycle.check(); err != nil {
+		return err
+	}
+	for i := range c.Mishaps {
+		if err := c.Mishaps[i].check(); err != nil {
+			return err
+		}
+	}
 	for _, rule := range []struct {
 		ok   bool
 		want string
@@ -160,9 +178,10 @@ func (c *EventsConfig) complete() error {
 		{share(c.Stale) && c.Stale <= 0.95, fmt.Sprintf("stale share %v: want 0 to 0.95", c.Stale)},
 		{share(c.Loss), fmt.Sprintf("loss %v: want 0 to below 1", c.Loss)},
 		{
-			c.Churn.Shape == 0 && c.Churn.Scale == 0 || c.Churn.Shape >= 0.1 && c.Churn.Shape <= 10 && c.Churn.Scale >= time.Second,
+			c.Churn.Sessions != nil || c.Churn.Shape == 0 && c.Churn.Scale == 0 || c.Churn.Shape >= 0.1 && c.Churn.Shape <= 10 && c.Churn.Scale >= time.Second,
 			fmt.Sprintf("churn Weibull(%v, %v): want a shape of 0.1 to 10 and a scale of a second or more", c.Churn.Shape, c.Churn.Scale),
 		},
+		{c.Churn.Away >= 0, fmt.Sprintf("places that stay empty for %v: want 0 or more", c.Churn.Away)},
 		{c.Warm >= 0 && c.Warm <= 1, fmt.Sprintf("warm share %v: want 0 to 1", c.Warm)},
 		{c.History >= 1, fmt.Sprintf("a history of %d peers: want at least 1", c.History)},
 		{c.OpsPerMinute > 0 && c.OpsPerMinute <= 60_000, fmt.Sprintf("%v operations a peer and minute: want above 0, to 60000", c.OpsPerMinute)},
@@ -170,6 +189,8 @@ func (c *EventsConfig) complete() error {
 		{c.Records >= 1 && c.Records <= 1<<24, fmt.Sprintf("%d records: want 1 to %d", c.Records, 1<<24)},
 		{c.Timeout > 0, fmt.Sprintf("time-out %v: want more than 0", c.Timeout)},
 		{c.Warmup >= 0 && c.Duration > 0, fmt.Sprintf("warm-up %v, duration %v: want 0 or more, and more than 0", c.Warmup, c.Duration)},
+		{c.Popularity == nil || c.Popularity.Records() == c.Records, fmt.Sprintf("%d records with the popularity of others: want as many", c.Records)},
+		{c.Workers >= 1 && c.Workers <= 256, fmt.Sprintf("%d workers: want 1 to 256", c.Workers)},
 		{c.Lookups >= 0, fmt.Sprintf("%d lookups: want 0 or more", c.Lookups)},
 	} {
 		if !rule.ok {
@@ -183,15 +204,18 @@ func (c *EventsConfig) complete() error {
 func (r *run) result() EventsResult {
 	out := EventsResult{
 		Config: r.cfg, KnobsHash: r.cfg.Knobs.Hash(), Seed: r.cfg.Seed,
-		Skipped: r.skipped, Replaced: r.replaced,
-		Events: r.world.Events(), TraceHash: r.world.Digest(),
+		Skipped: r.sum(func(p *part) int { return p.skipped }), Replaced: r.sum(func(p *part) int { return p.replaced }),
+		Workers: len(r.world.shards),
+		Events:  r.world.Events(), TraceHash: r.world.Digest(),
 		VirtualSeconds:   r.measured.Seconds(),
 		MaintenanceBytes: float64(r.maintenance) / (r.measured.Seconds() * float64(r.cfg.Peers)),
 		Entries:          r.entries,
 	}
 	var gets, closest []float64
 	var done, found, lookups, messages, hops int
-	for _, s := range r.samples {
+	counted := r.counted()
+	out.Windows = r.windows(counted)
+	for _, s := range counted {
 		if s.void {
 			continue
 		}
@@ -213,8 +237,8 @@ func (r *run) result() EventsResult {
 			continue
 		}
 		lookups++
-		messages += s.messages
-		hops += s.hops
+		messages += int(s.messages)
+		hops += int(s.hops)
 	}
 	out.SuccessRatio = ratio(found, done)
 	out.MessagesPerLookup, out.HopsMean = ratio(messages, lookups), ratio(hops, lookups)

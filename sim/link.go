@@ -4,93 +4,127 @@ import (
 	"time"
 
 	"github.com/shoalnet/shoal/node"
+	"github.com/shoalnet/shoal/stat"
 	"github.com/shoalnet/shoal/wire"
 )
 
-// send puts a request on its way. What becomes of it in the end the sender
-// learns by an answer, a failure, or its own deadline.
-func (w *World) send(peer int32, p *member, r node.Send) {
-	to, known := w.index[r.To.Short()]
-	if !known || to == peer {
-		w.queue.push(w.now+dialTimeout, event{kind: fails, peer: peer, ref: uint64(r.Ref), reason: node.Unreachable})
+// send puts a request on its way, behind a handshake of one round trip if there is
+// no session. What becomes of it in the end the sender learns by an answer, a
+// failure, or its own deadline.
+func (s *shard) send(p *member, r node.Send) {
+	to, known := s.world.index[r.To.Short()]
+	if !known || to == p.number {
+		s.plan(p, s.now+dialTimeout, event{kind: fails, peer: p.number, ref: uint64(r.Ref), reason: node.Unreachable, other: -1})
 		return
 	}
-	q := w.peers[to]
-	s, warm := p.sessions.use(to)
-	if q.node == nil {
-		if warm { // the bytes vanish, and then the session does
-			p.sessions.drop(to)
-			w.written(peer, r, 0)
-			return
-		}
-		w.queue.push(w.now+dialTimeout, event{kind: fails, peer: peer, ref: uint64(r.Ref), reason: node.Unreachable})
-		return
+	if !p.sessions.use(to) {
+		s.connect(p, to, s.rtt(p, to))
+		s.count(r.Priority, sessionBytes)
 	}
-	rtt := w.cfg.RTT(p.place, q.place)
-	if warm {
-		q.sessions.use(peer)
-	} else {
-		way, arrives := w.way(p, rtt, rtt)
-		if !arrives {
-			w.queue.push(w.now+dialTimeout, event{kind: fails, peer: peer, ref: uint64(r.Ref), reason: node.Unreachable})
-			return
-		}
-		s.ready = w.now + way
-		w.connect(peer, to, s.ready)
-		w.count(r.Priority, sessionBytes)
-		w.queue.push(s.ready+rtt/2, event{kind: meets, peer: peer, other: to})
-		w.queue.push(s.ready+rtt/2, event{kind: meets, peer: to, other: peer})
+	request := event{
+		kind: receives, peer: to, other: p.number, ref: uint64(r.Ref), since: s.now, dial: p.wait(to, s.now),
+		protocol: r.Protocol, priority: r.Priority, oneWay: r.OneWay, body: r.Body,
 	}
-	dial := max(s.ready-w.now, 0)
-	w.count(r.Priority, w.size(r.Protocol, r.Body))
-	w.written(peer, r, dial)
-	way, arrives := w.way(p, rtt/2, rtt)
-	if !arrives {
-		return
+	s.count(r.Priority, s.world.size(r.Protocol, r.Body))
+	if way, arrives := s.way(p, to); arrives {
+		s.plan(p, s.now+request.dial+way, request)
+	} else if request.dial > 0 {
+		s.plan(p, s.now+dialTimeout, event{kind: fails, peer: p.number, ref: request.ref, reason: node.Unreachable, other: to})
 	}
-	ev := event{kind: receives, peer: to, other: peer, protocol: r.Protocol, body: r.Body}
-	if !r.OneWay {
-		ev.ref = w.open(inbound{from: peer, protocol: r.Protocol, priority: r.Priority, ref: r.Ref, dial: dial})
+	if r.OneWay && request.dial == 0 { // its bytes are out
+		s.plan(p, s.now, event{kind: answers, peer: p.number, ref: request.ref})
 	}
-	w.queue.push(w.now+dial+way, ev)
 }
 
-// written confirms a request without reply when its bytes are out.
-func (w *World) written(peer int32, r node.Send, dial time.Duration) {
-	if r.OneWay {
-		w.queue.push(w.now+dial, event{kind: answers, peer: peer, ref: uint64(r.Ref), dial: dial})
+// received opens a peer's end of the session by which a request came. If it comes
+// over one that this side has given up meanwhile, there is a handshake after all.
+func (s *shard) received(p *member, request event) (number uint64) {
+	in := inbound{
+		from: request.other, protocol: request.protocol, priority: request.priority,
+		ref: request.ref, dial: request.dial,
+	}
+	if !p.sessions.use(request.other) {
+		s.connect(p, request.other, 0)
+		if request.dial == 0 {
+			in.late = s.rtt(p, request.other)
+			in.dial = in.late
+			s.count(request.priority, sessionBytes)
+		}
+		p.node.Tell(s.now, node.Met{Peer: s.world.peers[request.other].id, Server: true})
+	}
+	if !request.oneWay {
+		return p.inward.open(in)
+	}
+	if request.dial > 0 {
+		s.answer(p, in, event{kind: answers})
+	}
+	return 0
+}
+
+// answered tells a peer of the other's standing, if the session was new.
+func (s *shard) answered(p *member, ev event) {
+	if ev.dial > 0 {
+		p.node.Tell(s.now, node.Met{Peer: s.world.peers[ev.other].id, Server: true})
 	}
 }
 
 // reply puts the answer to an inbound request on its way.
-func (w *World) reply(p *member, number uint64, ev event) {
-	in, ok := w.close(number)
+func (s *shard) reply(p *member, number uint64, ev event) {
+	in, ok := p.inward.close(number)
 	if !ok {
 		return
 	}
-	rtt := w.cfg.RTT(p.place, w.peers[in.from].place)
-	w.count(in.priority, w.size(in.protocol, ev.body))
-	if way, arrives := w.way(p, rtt/2, rtt); arrives {
-		ev.peer, ev.ref, ev.dial = in.from, uint64(in.ref), in.dial
-		w.queue.push(w.now+way, ev)
+	s.count(in.priority, s.world.size(in.protocol, ev.body))
+	s.answer(p, in, ev)
+}
+
+// answer puts the outcome of a request on its way back.
+func (s *shard) answer(p *member, in inbound, ev event) {
+	if way, arrives := s.way(p, in.from); arrives {
+		ev.peer, ev.other, ev.ref, ev.dial = in.from, p.number, in.ref, in.dial
+		s.plan(p, s.now+in.late+way, ev)
 	}
 }
 
-// way returns how long a message takes over a distance, or that it never arrives.
-func (w *World) way(p *member, distance, rtt time.Duration) (time.Duration, bool) {
-	way := distance
-	if w.cfg.Jitter > 0 {
-		way += time.Duration(w.cfg.Jitter * p.dice.ExpFloat64() * float64(distance))
+// inVain is what reaches a peer that is gone. A handshake with it comes to nothing;
+// on an old session the sender tries for a while, and then takes it for dead.
+func (s *shard) inVain(p *member, ev event) {
+	switch {
+	case ev.kind != receives:
+	case ev.dial > 0:
+		at := max(ev.since+dialTimeout, s.now+s.rtt(p, ev.other)/2)
+		s.plan(p, at, event{kind: fails, peer: ev.other, ref: ev.ref, reason: node.Unreachable, other: p.number})
+	default:
+		s.plan(p, s.now+idleTimeout, event{kind: closes, peer: ev.other, other: p.number})
 	}
-	if w.cfg.Loss == 0 {
-		return way, true
+}
+
+func (s *shard) rtt(p *member, other int32) time.Duration {
+	return s.world.cfg.RTT(int(p.place), int(s.world.peers[other].place))
+}
+
+// way returns how long a message takes to another peer, or that it never arrives.
+func (s *shard) way(p *member, other int32) (time.Duration, bool) {
+	cfg := &s.world.cfg
+	if cfg.Cut != nil && cfg.Cut(int(p.place), int(s.world.peers[other].place), s.now) {
+		return 0, false
+	}
+	return way(&p.dice, cfg.Jitter, cfg.Loss, s.rtt(p, other))
+}
+
+// way returns how long a message takes one way, or that it never arrives. It
+// takes at least half of the round-trip time.
+func way(dice *stat.Stream, jitter, loss float64, rtt time.Duration) (time.Duration, bool) {
+	took := rtt/2 + time.Duration(jitter*dice.ExpFloat64()*float64(rtt/2))
+	if loss == 0 {
+		return took, true
 	}
 	timeout := rtt + rtt/2 + ackDelay
 	for range maxTries {
-		if p.dice.Float64() >= w.cfg.Loss {
-			return way, true
+		if dice.Float64() >= loss {
+			return took, true
 		}
-		way += timeout
+		took += timeout
 		timeout *= 2
 	}
 	return 0, false
@@ -103,39 +137,57 @@ func (w *World) size(protocol wire.Protocol, body any) int {
 	return messageBytes
 }
 
-func (w *World) count(priority wire.Priority, bytes int) {
+func (s *shard) count(priority wire.Priority, bytes int) {
 	if priority == wire.Background {
-		w.background += int64(bytes)
+		s.background += int64(bytes)
 	} else {
-		w.foreground += int64(bytes)
+		s.foreground += int64(bytes)
 	}
 }
 
-// open gives an inbound request a number.
-func (w *World) open(in inbound) uint64 {
+// inbound is a request that its receiver may still answer.
+type inbound struct {
+	use      uint32 // how often the place was used: an old number finds nothing
+	open     bool
+	priority wire.Priority
+	protocol wire.Protocol
+	from     int32
+	ref      uint64
+	dial     time.Duration // that the request waited for its session
+	late     time.Duration // of that, what its sender did not know of
+}
+
+// inward are the requests that wait for a peer's reply.
+type inward struct {
+	all    []inbound
+	unused []int32
+}
+
+// open gives an inbound request a number, which is not 0.
+func (t *inward) open(in inbound) uint64 {
 	var at int32
-	if n := len(w.unused); n > 0 {
-		at, w.unused = w.unused[n-1], w.unused[:n-1]
+	if n := len(t.unused); n > 0 {
+		at, t.unused = t.unused[n-1], t.unused[:n-1]
 	} else {
-		at = int32(len(w.inward))
-		w.inward = append(w.inward, inbound{})
+		at = int32(len(t.all))
+		t.all = append(t.all, inbound{})
 	}
-	in.open, in.use = true, w.inward[at].use+1
-	w.inward[at] = in
+	in.open, in.use = true, t.all[at].use+1
+	t.all[at] = in
 	return uint64(in.use)<<32 | uint64(at)
 }
 
 // close takes an inbound request out, if its number is that of an open one.
-func (w *World) close(number uint64) (inbound, bool) {
+func (t *inward) close(number uint64) (inbound, bool) {
 	at := number & (1<<32 - 1)
-	if at >= uint64(len(w.inward)) {
+	if at >= uint64(len(t.all)) {
 		return inbound{}, false
 	}
-	in := w.inward[at]
+	in := t.all[at]
 	if !in.open || uint64(in.use) != number>>32 {
 		return inbound{}, false
 	}
-	w.inward[at].open = false
-	w.unused = append(w.unused, int32(at))
+	t.all[at].open = false
+	t.unused = append(t.unused, int32(at))
 	return in, true
 }

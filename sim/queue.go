@@ -15,14 +15,14 @@ const (
 	receives                 // a request arrives
 	answers                  // a reply arrives
 	fails                    // the world gives up on a request
-	meets                    // a session has told what the other side speaks
+	closes                   // a session has been silent for too long
 	told                     // the driver tells something at once
 	acts                     // the driver does something
 )
 
 // String returns the word that a trace has for it.
 func (k kind) String() string {
-	return [...]string{"", "wake", "receive", "answer", "fail", "meet", "tell", "act"}[k]
+	return [...]string{"", "wake", "receive", "answer", "fail", "close", "tell", "act"}[k]
 }
 
 // event is something that will happen. Which fields mean something depends on
@@ -30,25 +30,29 @@ func (k kind) String() string {
 type event struct {
 	kind     kind
 	reason   node.Reason
+	priority wire.Priority
+	oneWay   bool
 	protocol wire.Protocol
 	peer     int32 // to whom it happens
 	other    int32
-	ref      uint64 // a wire.Ref, or an inbound number
-	dial     time.Duration
-	body     any
-	do       func()
+	ref      uint64        // a wire.Ref of the peer that sends, or a call
+	since    time.Duration // when a request was made
+	dial     time.Duration // how long it waits for its session
+	body     any           // of a message; of acts a func()
 }
 
 // due is an event's place in the queue, ordered by time and, among equal times,
-// by when it was made.
+// by who made it and how many events that one had made before. So the order in
+// which a peer meets its events does not depend on how the peers are spread over
+// threads.
 type due struct {
 	at   time.Duration
-	seq  uint64
+	made uint64
 	slot int32
 }
 
 func (d due) before(other due) bool {
-	return d.at < other.at || d.at == other.at && d.seq < other.seq
+	return d.at < other.at || d.at == other.at && d.made < other.made
 }
 
 // queue is a heap of four children a node: fewer levels, and siblings share a
@@ -57,10 +61,9 @@ type queue struct {
 	heap  []due
 	slots []event
 	free  []int32
-	seq   uint64
 }
 
-func (q *queue) push(at time.Duration, ev event) {
+func (q *queue) push(at time.Duration, made uint64, ev event) {
 	var slot int32
 	if n := len(q.free); n > 0 {
 		slot, q.free = q.free[n-1], q.free[:n-1]
@@ -69,8 +72,7 @@ func (q *queue) push(at time.Duration, ev event) {
 		slot = int32(len(q.slots))
 		q.slots = append(q.slots, ev)
 	}
-	q.seq++
-	d := due{at, q.seq, slot}
+	d := due{at, made, slot}
 	q.heap = append(q.heap, d)
 	i := len(q.heap) - 1
 	for i > 0 {

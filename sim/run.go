@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync/atomic"
 	"time"
-
-	"gonum.org/v1/gonum/mathext"
 
 	"github.com/shoalnet/shoal/key"
 	"github.com/shoalnet/shoal/node"
@@ -21,33 +20,40 @@ import (
 // dawn is when a run starts on the peers' clocks: histories lie before it.
 const dawn = 10 * time.Minute
 
-// run is one network with its workload.
+// run is one network with its workload. Slots are spread over the shards of the
+// world; what belongs to a slot is touched by its shard alone.
 type run struct {
 	cfg    EventsConfig
 	places *place.World
 	world  *World
 	slots  []slot
-	newest map[string]uint64 // versions of the records
+	parts  []part // by shard
+	cuts   []parted
 
 	begins, ends time.Duration // of measuring
 	stopped      bool          // no more operations
-	samples      []sample
-	open         int // samples whose operations are under way
+	measured     time.Duration
+	maintenance  int64
+	entries      float64
+}
+
+// part is what happens in one shard.
+type part struct {
+	shard   *shard
+	samples []sample
+	open    int // samples whose operations are under way
+	puts    []put
 
 	skipped, replaced int
-	measured          time.Duration
-	maintenance       int64
-	entries           float64
 }
 
 // slot is a place in the network. When its peer leaves, another one takes it:
 // the population stays, and so does the workload.
 type slot struct {
-	peer       int
-	generation uint64
+	stays      []stay
 	operations stat.Stream
-	number     uint64 // of the next operation
-	open       []int  // samples under way
+	number     uint64  // of the next operation
+	open       []int32 // samples under way
 }
 
 // identity returns the identifier of a slot's n-th peer.
@@ -57,7 +63,7 @@ func identity(seed, slot, generation uint64) key.ID {
 }
 
 // newRun builds the network as it is at the start.
-func newRun(cfg EventsConfig) (*run, error) {
+func newRun(ctx context.Context, cfg EventsConfig) (*run, error) {
 	matrix := cfg.Matrix
 	if matrix == nil {
 		matrix = place.Globe(cfg.Seed)
@@ -66,69 +72,141 @@ func newRun(cfg EventsConfig) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	world, err := NewWorld(WorldConfig{
-		RTT: places.RTT, Jitter: cfg.Jitter, Loss: cfg.Loss, Sessions: cfg.Sessions,
-		Protocols: []Protocol{Kademlia}, Seed: cfg.Seed, Trace: cfg.Trace,
-	})
-	if err != nil {
-		return nil, err
-	}
-	r := &run{cfg: cfg, places: places, world: world, slots: make([]slot, cfg.Peers), newest: map[string]uint64{}}
+	r := &run{cfg: cfg, places: places, slots: make([]slot, cfg.Peers)}
 	r.begins = dawn + cfg.Warmup
 	r.ends = r.begins + cfg.Duration
-	world.now = dawn
-	if err := r.populate(); err != nil {
+	r.cuts = partings(cfg.Mishaps, places, cfg.Seed, r.begins)
+	if err := r.found(); err != nil {
 		return nil, err
 	}
+	if err := r.populate(ctx); err != nil {
+		return nil, err
+	}
+	r.connect()
 	r.preload()
 	for i := range r.slots {
 		r.slots[i].operations = *stat.NewStream(cfg.Seed, "sim.operations", uint64(i))
 		r.later(i)
-		r.leaves(i, r.residual(i))
+		r.moves(i)
 	}
 	return r, nil
 }
 
-// populate makes the peers, those that are gone already, and the histories.
-func (r *run) populate() error {
+// found makes the world, without peers.
+func (r *run) found() (err error) {
+	cfg := &r.cfg
+	links := WorldConfig{
+		RTT: r.places.RTT, Jitter: cfg.Jitter, Loss: cfg.Loss, Sessions: cfg.Sessions,
+		Protocols: []Protocol{Kademlia}, Seed: cfg.Seed, Trace: cfg.Trace,
+	}
+	if len(r.cuts) > 0 {
+		links.Cut = r.cut
+	}
+	if r.world, err = NewWorld(links); err != nil {
+		return err
+	}
+	if cfg.Workers > 1 {
+		r.world.split(partitionOf(r.places, cfg.Workers))
+	}
+	r.parts = make([]part, len(r.world.shards))
+	for i, s := range r.world.shards {
+		s.now, r.parts[i].shard = dawn, s
+	}
+	return nil
+}
+
+// cut reports whether no message passes between two slots.
+func (r *run) cut(a, b int, at time.Duration) bool {
+	for _, c := range r.cuts {
+		if at >= c.from && at < c.to && c.inside[r.places.Site(a)] != c.inside[r.places.Site(b)] {
+			return true
+		}
+	}
+	return false
+}
+
+// clock returns the cycle as a slot sees it.
+func (r *run) clock(slot int) clock {
+	c := &r.cfg.Cycle
+	return clock{c, c.Begin - r.begins + zone(r.places.Matrix().Site(r.places.Site(slot)))}
+}
+
+// part returns what happens around a slot.
+func (r *run) part(slot int) *part { return &r.parts[r.world.shardOf(slot)] }
+
+// at has something done on the account of a slot.
+func (r *run) at(slot int, when time.Duration, do func()) {
+	r.part(slot).shard.act(r.world.peers[slot], when, do)
+}
+
+// peer returns who is in a slot at a time, -1 if nobody is.
+func (r *run) peer(slot int, now time.Duration) int {
+	stays := r.slots[slot].stays
+	if i := present(stays, now); i >= 0 {
+		return int(stays[i].peer)
+	}
+	return -1
+}
+
+// populate makes the peers, those that are gone already, those that will come,
+// and the histories. Peers are numbered in this order.
+func (r *run) populate(ctx context.Context) error {
 	cfg := &r.cfg
 	gone := int(math.Round(float64(cfg.Peers) * cfg.Stale / (1 - cfg.Stale)))
 	ids := make([]key.ID, cfg.Peers+gone) // slots, then those that are gone
 	for i := range ids {
 		ids[i] = identity(cfg.Seed, uint64(i), 0)
-	}
-	byRank := make([]int, len(ids))
-	for i := range byRank {
-		byRank[i] = i
-	}
-	slices.SortFunc(byRank, func(a, b int) int { return ids[a].Compare(ids[b]) })
-	sorted := make([]uint64, len(ids))
-	for rank, i := range byRank {
-		sorted[rank] = ids[i].Short()
-	}
-	pop := populationOf(sorted)
-	h := history{run: r, ids: ids, met: make([]int, len(ids))}
-	k := cfg.Knobs.Int("kad.replication")
-	for i := range r.slots {
-		h.begin(i)
-		for _, rank := range pop.nearest(ids[i].Short(), k+1) {
-			h.meet(byRank[rank])
-		}
-		n, err := r.node(ids[i], uint64(i))
-		if err != nil {
-			return err
-		}
-		h.tell(n)
-		if r.slots[i].peer, err = r.world.Add(n, i); err != nil {
-			return err
-		}
-	}
-	for i := cfg.Peers; i < len(ids); i++ {
 		if _, err := r.world.AddDead(ids[i], i%cfg.Peers); err != nil {
 			return err
 		}
 	}
-	r.connect()
+	if err := r.expect(); err != nil {
+		return err
+	}
+	nodes := make([]*node.Node, cfg.Peers)
+	known := neighbours(ids)
+	k := cfg.Knobs.Int("kad.replication")
+	err := spread(ctx, cfg.Peers, max(cfg.Workers, 1), func(int) func(int) error {
+		h := history{run: r, ids: ids, met: make([]int32, len(ids))}
+		return func(i int) (err error) {
+			if nodes[i], err = r.node(ids[i], uint64(i)); err != nil {
+				return err
+			}
+			h.begin(i)
+			for _, other := range known.nearest(ids[i], k+1) {
+				h.meet(other)
+			}
+			h.tell(nodes[i])
+			return nil
+		}
+	}, nil)
+	if err != nil {
+		return err
+	}
+	for i, n := range nodes {
+		r.world.start(i, n)
+	}
+	return nil
+}
+
+// expect draws who will be where, and enters those that will come.
+func (r *run) expect() error {
+	t := timeline{
+		churn: &r.cfg.Churn, seed: r.cfg.Seed, mishaps: r.cfg.Mishaps,
+		start: dawn, begins: r.begins, horizon: r.ends + r.cfg.Timeout + time.Minute,
+	}
+	for i := range r.slots {
+		stays := t.stays(uint64(i), r.clock(i))
+		stays[0].peer = int32(i)
+		for generation := 1; generation < len(stays); generation++ {
+			peer, err := r.world.AddDead(identity(r.cfg.Seed, uint64(i), uint64(generation)), i)
+			if err != nil {
+				return err
+			}
+			stays[generation].peer = int32(peer)
+		}
+		r.slots[i].stays = stays
+	}
 	return nil
 }
 
@@ -139,23 +217,53 @@ func (r *run) node(id key.ID, seed uint64) (*node.Node, error) {
 	})
 }
 
+// neighbourhood finds the peers closest to an identifier.
+type neighbourhood struct {
+	pop    *population
+	byRank []int
+}
+
+func neighbours(ids []key.ID) neighbourhood {
+	n := neighbourhood{byRank: make([]int, len(ids))}
+	for i := range n.byRank {
+		n.byRank[i] = i
+	}
+	slices.SortFunc(n.byRank, func(a, b int) int { return ids[a].Compare(ids[b]) })
+	sorted := make([]uint64, len(ids))
+	for rank, i := range n.byRank {
+		sorted[rank] = ids[i].Short()
+	}
+	n.pop = populationOf(sorted)
+	return n
+}
+
+// nearest returns the indices of the k closest, closest first.
+func (n *neighbourhood) nearest(id key.ID, k int) []int {
+	ranks := n.pop.nearest(id.Short(), k)
+	found := make([]int, len(ranks))
+	for i, rank := range ranks {
+		found[i] = n.byRank[rank]
+	}
+	return found
+}
+
 // history draws whom a peer has met, in which order.
 type history struct {
 	run  *run
 	ids  []key.ID
-	met  []int // by peer: the slot that met it last, plus one
+	met  []int32 // by peer: the slot that met it last, plus one
 	slot int
 	list []int
 }
 
 func (h *history) begin(slot int) {
 	h.slot, h.list = slot, h.list[:0]
-	h.met[slot] = slot + 1
+	h.met[slot] = int32(slot + 1)
 }
 
 func (h *history) meet(peer int) {
-	if h.met[peer] != h.slot+1 {
-		h.met[peer] = h.slot + 1
+	if h.met[peer] != int32(h.slot+1) {
+		h.met[peer] = int32(h.slot + 1)
 		h.list = append(h.list, peer)
 	}
 }
@@ -182,8 +290,8 @@ func (h *history) tell(n *node.Node) {
 func (r *run) connect() {
 	members := make([][]int32, len(r.slots))
 	longest := 0
-	for i, s := range r.slots {
-		t := r.world.Node(s.peer).Table()
+	for i := range r.slots {
+		t := r.world.Node(i).Table()
 		warm := stat.NewStream(r.cfg.Seed, "sim.warm", uint64(i))
 		for b := range t.Buckets() {
 			for _, c := range t.Bucket(b) {
@@ -199,7 +307,7 @@ func (r *run) connect() {
 	for turn := range longest {
 		for i, list := range members {
 			if turn < len(list) {
-				r.world.Connect(r.slots[i].peer, int(list[turn]))
+				r.world.Connect(i, int(list[turn]))
 			}
 		}
 	}
@@ -207,124 +315,148 @@ func (r *run) connect() {
 
 // preload stores the records at the peers closest to their keys.
 func (r *run) preload() {
-	ids := make([]uint64, len(r.slots))
-	for i, s := range r.slots {
-		ids[i] = r.world.peers[s.peer].id.Short()
+	ids := make([]key.ID, len(r.slots))
+	for i := range ids {
+		ids[i] = r.world.peers[i].id
 	}
-	slices.Sort(ids)
-	pop := populationOf(ids)
+	present := neighbours(ids)
+	k := r.cfg.Knobs.Int("kad.replication")
 	for i := range r.cfg.Records {
 		name := recordName(i)
-		r.newest[name] = 1
-		for _, rank := range pop.nearest(key.Hash([]byte(name)).Short(), r.cfg.Knobs.Int("kad.replication")) {
-			r.world.Preload(int(r.world.index[ids[rank]]), name, r.record(name))
+		record := recordOf(0)
+		for _, peer := range present.nearest(key.Hash([]byte(name)), k) {
+			r.world.Preload(peer, name, record)
 		}
 	}
 }
 
 func recordName(i int) string { return fmt.Sprintf("record-%d", i) }
 
-// record returns the newest version of a record.
-func (r *run) record(name string) []byte {
+// recordOf returns the version of a record that is put at a time. Later ones are
+// better.
+func recordOf(now time.Duration) []byte {
 	const content = 64
-	return Record(r.newest[name], make([]byte, content))
+	return Record(uint64(now), make([]byte, content))
 }
 
-// residual draws how long a slot's first peer still stays: in the steady state
-// the rest of a session that is under way has the density S(t)/mean.
-func (r *run) residual(slot int) time.Duration {
-	c := r.cfg.Churn
-	if c.Shape == 0 {
-		return 0
+// moves plans who leaves a slot and who comes.
+func (r *run) moves(slot int) {
+	for generation, s := range r.slots[slot].stays {
+		if generation > 0 {
+			r.at(slot, s.from, func() { r.join(slot, generation) })
+		}
+		if s.to < forever {
+			r.at(slot, s.to, func() { r.leave(slot, generation) })
+		}
 	}
-	u := stat.NewStream(r.cfg.Seed, "sim.residual", uint64(slot)).Float64()
-	return time.Duration(float64(c.Scale) * math.Pow(mathext.GammaIncRegInv(1/c.Shape, u), 1/c.Shape))
 }
 
-// leaves has a slot's peer leave after a time and another take its place.
-func (r *run) leaves(slot int, after time.Duration) {
-	if r.cfg.Churn.Shape == 0 {
-		return
-	}
-	r.world.At(r.world.Now()+after, func() { r.replace(slot) })
-}
-
-func (r *run) replace(at int) {
-	s := &r.slots[at]
-	r.replaced++
-	r.world.Kill(s.peer)
+func (r *run) leave(at, generation int) {
+	s, part := &r.slots[at], r.part(at)
+	part.replaced++
+	r.world.Kill(int(s.stays[generation].peer))
 	for _, i := range s.open {
-		r.samples[i].void = true
-		r.open--
+		part.samples[i].void = true
+		part.open--
 	}
 	s.open = s.open[:0]
-	s.generation++
-	draw := stat.NewStream(r.cfg.Seed, "sim.session", uint64(at), s.generation)
-	// Session and entry are drawn first, so that they do not depend on the rest.
-	stays := time.Duration(draw.Weibull(r.cfg.Churn.Shape, float64(r.cfg.Churn.Scale)))
-	entry := draw.IntN(len(r.slots) - 1)
-	if entry >= at {
-		entry++
-	}
-	id := identity(r.cfg.Seed, uint64(at), s.generation)
-	n, err := r.node(id, stat.Hash(uint64(at), s.generation))
-	if err == nil {
-		s.peer, err = r.world.Add(n, at)
-	}
+}
+
+// join lets a newcomer enter the network through a random peer.
+func (r *run) join(at, generation int) {
+	peer := int(r.slots[at].stays[generation].peer)
+	id := r.world.peers[peer].id
+	n, err := r.node(id, stat.Hash(uint64(at), uint64(generation)))
 	if err != nil { // the first peers were made of the same
 		panic("sim: a peer that joins cannot be made: " + err.Error())
 	}
-	r.world.Tell(s.peer, node.Met{Peer: r.world.peers[r.slots[entry].peer].id, Server: true})
-	r.world.Call(s.peer, wire.Kademlia, kad.Call{Op: kad.OpRefresh, Target: id}, func(node.Deliver) {})
-	r.leaves(at, max(stays, time.Second))
+	r.world.start(peer, n)
+	draw := stat.NewStream(r.cfg.Seed, "sim.entry", uint64(at), uint64(generation))
+	now := r.part(at).shard.now
+	for range choices {
+		entry := draw.IntN(len(r.slots) - 1)
+		if entry >= at {
+			entry++
+		}
+		if known := r.peer(entry, now); known >= 0 {
+			r.world.Tell(peer, node.Met{Peer: r.world.peers[known].id, Server: true})
+			break
+		}
+	}
+	r.world.Call(peer, wire.Kademlia, kad.Call{Op: kad.OpRefresh, Target: id}, func(node.Deliver) {})
+}
+
+// beat is the virtual time between two looks at the whole run. It depends on the
+// configuration alone, and so does what follows from the looks.
+func (r *run) beat() time.Duration {
+	const longest, shortest, looks = time.Second, time.Millisecond, 64
+	if r.cfg.Lookups == 0 {
+		return longest
+	}
+	rate := float64(r.cfg.Peers) * r.cfg.OpsPerMinute * allShares / 60
+	return min(max(time.Duration(float64(r.cfg.Lookups)/(looks*rate)*float64(time.Second)), shortest), longest)
 }
 
 // play runs the network to the end of the last operation that counts.
 func (r *run) play(ctx context.Context, progress func(passed, total time.Duration, begun int)) error {
-	const tell, look = 1 << 14, 1 << 10
-	var before int64
-	started := false
-	for steps := 0; r.open > 0 || !r.stopped; steps++ {
-		if at, ok := r.world.queue.next(); !started && ok && at >= r.begins {
-			started, before = true, r.world.background
-		}
-		if !r.world.Step() {
-			break
-		}
-		if !r.stopped && (r.world.Now() >= r.ends || r.cfg.Lookups > 0 && len(r.samples) >= r.cfg.Lookups) {
-			r.stop(before)
-		}
-		if steps%look == 0 && ctx.Err() != nil {
-			if started && !r.stopped {
-				r.stop(before)
-			}
-			r.abandon()
+	var halt atomic.Bool
+	defer context.AfterFunc(ctx, func() { halt.Store(true) })()
+	r.world.run(r.begins, &halt)
+	before := r.sum(func(p *part) int { return int(p.shard.background) })
+	for now, beat := r.begins, r.beat(); ; {
+		if ctx.Err() != nil {
+			r.abandon(before)
 			return fmt.Errorf("sim: stopped: %w", ctx.Err())
 		}
-		if steps%tell == 0 && progress != nil {
-			progress(r.world.Now()-dawn, r.ends-dawn, len(r.samples))
+		begun := r.sum(func(p *part) int { return len(p.samples) })
+		if !r.stopped && (now >= r.ends || r.cfg.Lookups > 0 && begun >= r.cfg.Lookups) {
+			r.stop(before)
 		}
+		if progress != nil {
+			progress(min(now, r.ends)-dawn, r.ends-dawn, begun)
+		}
+		if r.stopped && r.sum(func(p *part) int { return p.open }) == 0 {
+			return nil
+		}
+		if now += beat; !r.stopped {
+			now = min(now, r.ends)
+		}
+		r.world.run(now, &halt)
 	}
-	return nil
+}
+
+// sum adds up something of all shards.
+func (r *run) sum(of func(p *part) int) (n int) {
+	for i := range r.parts {
+		n += of(&r.parts[i])
+	}
+	return n
 }
 
 // abandon leaves out what is still under way.
-func (r *run) abandon() {
-	for _, s := range r.slots {
-		for _, i := range s.open {
-			r.samples[i].void = true
+func (r *run) abandon(before int) {
+	if !r.stopped && r.world.Now() > r.begins {
+		r.stop(before)
+	}
+	for i, s := range r.slots {
+		for _, open := range s.open {
+			r.part(i).samples[open].void = true
 		}
 	}
 }
 
 // stop ends the measuring: what is under way comes to its end, nothing new begins.
-func (r *run) stop(before int64) {
+func (r *run) stop(before int) {
 	r.stopped = true
-	r.measured = r.world.Now() - r.begins
-	r.maintenance = r.world.background - before
-	members := 0
-	for _, s := range r.slots {
-		members += r.world.Node(s.peer).Table().Len()
+	now := r.world.Now()
+	r.measured = now - r.begins
+	r.maintenance = int64(r.sum(func(p *part) int { return int(p.shard.background) }) - before)
+	members, peers := 0, 0
+	for i := range r.slots {
+		if peer := r.peer(i, now); peer >= 0 && r.world.Node(peer) != nil {
+			members += r.world.Node(peer).Table().Len()
+			peers++
+		}
 	}
-	r.entries = ratio(members, len(r.slots))
+	r.entries = ratio(members, peers)
 }

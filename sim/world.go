@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	"github.com/shoalnet/shoal/key"
@@ -15,6 +16,7 @@ import (
 // WorldConfig describes a world without its peers.
 type WorldConfig struct {
 	// RTT is the round-trip time between two places; a message takes half of it.
+	// It must give the same answer every time, from any goroutine.
 	RTT func(a, b int) time.Duration
 	// Jitter adds to each message's way an exponential share of this mean.
 	Jitter float64
@@ -22,6 +24,9 @@ type WorldConfig struct {
 	// sent again after a probe time-out of 1.5 RTT + 25 ms, which doubles; a
 	// message lost six times never arrives.
 	Loss float64
+	// Cut, if not nil, says whether no message passes between two places at a time,
+	// from any goroutine.
+	Cut func(a, b int, at time.Duration) bool
 	// Sessions bounds the sessions of a peer. One to a peer outside the routing
 	// table makes room first, the one used longest ago. The first contact of a pair
 	// takes one RTT more; then it is warm both ways.
@@ -36,7 +41,8 @@ type WorldConfig struct {
 
 // How the world treats what nobody else decides.
 const (
-	dialTimeout = 5 * time.Second // an attempt to reach a peer that is not there
+	dialTimeout = 5 * time.Second  // until it is clear that nobody is there
+	idleTimeout = 30 * time.Second // of a session on which nothing comes back, as of QUIC in libp2p
 	recordTTL   = 48 * time.Hour
 	maxTries    = 6 // of a message that is lost again and again
 	ackDelay    = 25 * time.Millisecond
@@ -47,20 +53,18 @@ const (
 // nodes send, answers for their stores, and wakes them. Both ends of a new session
 // are told that the other serves; that a session has ended is not told. Nothing
 // happens but in Step, Run, Tell and Call. It has one owner. Make it with NewWorld.
+//
+// Peers touch each other by nothing but messages, and a message takes its time.
+// So the peers may be spread over shards that run at once; see RunEvents.
 type World struct {
-	cfg    WorldConfig
-	now    time.Duration
-	queue  queue
-	peers  []*member
-	index  map[uint64]int32 // peers by the first word of their identifiers
-	codecs map[wire.Protocol]Codec
-	calls  map[uint64]func(node.Deliver)
-	inward []inbound // requests that wait for a reply
-	unused []int32   // free places of inward
-	digest uint64
-	events uint64
-	last   uint64 // number of the last call
-	traffic
+	cfg       WorldConfig
+	peers     []*member
+	driver    *member          // on whose account acts are done that belong to no peer
+	index     map[uint64]int32 // peers by the first word of their identifiers
+	codecs    map[wire.Protocol]Codec
+	shards    []*shard
+	shardOf   func(place int) int
+	lookahead time.Duration // no message between shards is faster
 }
 
 // traffic counts bytes sent, by what they were sent for.
@@ -71,23 +75,20 @@ type traffic struct {
 // member is a peer of the world.
 type member struct {
 	id       key.ID
-	place    int
-	node     *node.Node // nil: gone, or never there
+	node     *node.Node // nil: gone, or not there yet, or never
+	shard    *shard
+	number   int32
+	place    int32
 	wakeAt   time.Duration
 	sessions sessions
+	opening  []opening
+	inward   inward
 	store    store
 	dice     stat.Stream // of what it sends
-}
-
-// inbound is a request that its receiver may still answer.
-type inbound struct {
-	use      uint32 // how often the place was used: an old number finds nothing
-	open     bool
-	from     int32
-	protocol wire.Protocol
-	priority wire.Priority
-	ref      wire.Ref
-	dial     time.Duration
+	digest   uint64      // of what happened to it
+	made     uint32      // events made by it
+	calls    map[uint64]func(node.Deliver)
+	called   uint64 // number of the last call
 }
 
 // NewWorld returns a world without peers at time 0.
@@ -105,13 +106,12 @@ func NewWorld(cfg WorldConfig) (*World, error) {
 	if cfg.Validator == nil {
 		cfg.Validator = Numbered{}
 	}
-	w := &World{
-		cfg: cfg, index: map[uint64]int32{}, codecs: map[wire.Protocol]Codec{},
-		calls: map[uint64]func(node.Deliver){},
-	}
+	w := &World{cfg: cfg, index: map[uint64]int32{}, codecs: map[wire.Protocol]Codec{}}
 	for _, p := range cfg.Protocols {
 		w.codecs[p.Number] = p.Codec
 	}
+	w.split(partition{shards: 1, of: func(int) int { return 0 }})
+	w.driver = &member{number: math.MaxInt32, shard: w.shards[0]}
 	return w, nil
 }
 
@@ -120,8 +120,7 @@ func NewWorld(cfg WorldConfig) (*World, error) {
 func (w *World) Add(n *node.Node, place int) (int, error) {
 	peer, err := w.AddDead(n.Table().Self(), place)
 	if err == nil {
-		w.peers[peer].node = n
-		w.drain(int32(peer))
+		w.start(peer, n)
 	}
 	return peer, err
 }
@@ -134,48 +133,66 @@ func (w *World) AddDead(id key.ID, place int) (int, error) {
 	peer := len(w.peers)
 	w.index[id.Short()] = int32(peer)
 	w.peers = append(w.peers, &member{
-		id: id, place: place, store: store{valid: w.cfg.Validator},
-		dice: *stat.NewStream(w.cfg.Seed, "sim.links", id.Short()),
+		id: id, number: int32(peer), place: int32(place), shard: w.shards[w.shardOf(place)],
+		store: store{valid: w.cfg.Validator}, dice: *stat.NewStream(w.cfg.Seed, "sim.links", id.Short()),
 	})
 	return peer, nil
+}
+
+// start lets somebody answer for an identifier.
+func (w *World) start(peer int, n *node.Node) {
+	p := w.peers[peer]
+	p.node = n
+	p.shard.drain(p)
 }
 
 // Kill makes a peer silent for good. Others learn it by asking in vain.
 func (w *World) Kill(peer int) {
 	p := w.peers[peer]
-	p.node, p.sessions, p.store = nil, nil, store{}
+	p.node, p.sessions, p.opening, p.inward, p.store, p.calls = nil, nil, nil, inward{}, store{}, nil
 }
 
 // Node returns the node of a peer, nil if it is gone.
 func (w *World) Node(peer int) *node.Node { return w.peers[peer].node }
 
 // Place returns where a peer is.
-func (w *World) Place(peer int) int { return w.peers[peer].place }
+func (w *World) Place(peer int) int { return int(w.peers[peer].place) }
 
 // Holds reports whether a peer stores a record under a key.
 func (w *World) Holds(peer int, name string) bool {
-	return w.peers[peer].store.value(w.now, name) != nil
+	p := w.peers[peer]
+	return p.store.value(p.shard.now, name) != nil
 }
 
 // Preload stores a record at a peer. It reports whether it was accepted.
 func (w *World) Preload(peer int, name string, record []byte) bool {
-	return w.peers[peer].store.putValue(w.now, name, record, w.now+recordTTL)
+	p := w.peers[peer]
+	return p.store.putValue(p.shard.now, name, record, p.shard.now+recordTTL)
 }
 
 // Now returns the virtual time.
-func (w *World) Now() time.Duration { return w.now }
+func (w *World) Now() time.Duration { return w.shards[0].now }
 
 // Events returns how many events have happened.
-func (w *World) Events() uint64 { return w.events }
+func (w *World) Events() (n uint64) {
+	for _, s := range w.shards {
+		n += s.events
+	}
+	return n
+}
 
 // Digest returns 16 hexadecimal digits that depend on every event so far: its
-// time, peer, kind and reference.
-func (w *World) Digest() string { return fmt.Sprintf("%016x", w.digest) }
+// time, peer, kind and reference, and on the order in which each peer met them.
+func (w *World) Digest() string {
+	digest := w.driver.digest
+	for _, p := range w.peers {
+		digest = stat.Hash(digest, p.digest)
+	}
+	return fmt.Sprintf("%016x", digest)
+}
 
 // At has something done at a time, at once if that has passed.
-func (w *World) At(at time.Duration, do func()) {
-	w.queue.push(max(at, w.now), event{kind: acts, peer: -1, do: do})
-}
+func (w *World) At(at time.Duration, do func()) { w.shards[0].act(w.driver, at, do) }
 
 // Tell tells a peer something at once. A peer that is gone hears nothing.
 func (w *World) Tell(peer int, ev node.Event) {
@@ -183,142 +200,40 @@ func (w *World) Tell(peer int, ev node.Event) {
 	if p.node == nil {
 		return
 	}
-	heard := event{kind: told, peer: int32(peer)}
+	heard := event{kind: told}
 	switch ev := ev.(type) {
 	case node.Called:
 		heard.ref = ev.Call
 	case node.Canceled:
 		heard.ref = ev.Call
 	}
-	w.happened(heard)
-	p.node.Tell(w.now, ev)
-	w.drain(int32(peer))
+	p.shard.happened(p, heard)
+	p.node.Tell(p.shard.now, ev)
+	p.shard.drain(p)
 }
 
 // Call has a peer do something for a local caller. Results go to done, the last
-// one with Final, unless the peer is killed or the call cancelled before.
+// one with Final, unless the peer is killed or the call cancelled before. Calls
+// of a peer are numbered from 1.
 func (w *World) Call(peer int, protocol wire.Protocol, body any, done func(node.Deliver)) (call uint64) {
-	w.last++
-	w.calls[w.last] = done
-	w.Tell(peer, node.Called{Call: w.last, Protocol: protocol, Body: body})
-	return w.last
+	p := w.peers[peer]
+	if p.calls == nil {
+		p.calls = map[uint64]func(node.Deliver){}
+	}
+	p.called++
+	p.calls[p.called] = done
+	w.Tell(peer, node.Called{Call: p.called, Protocol: protocol, Body: body})
+	return p.called
 }
 
 // Cancel ends a call of a peer: nothing more is delivered for it.
 func (w *World) Cancel(peer int, call uint64) {
-	delete(w.calls, call)
+	delete(w.peers[peer].calls, call)
 	w.Tell(peer, node.Canceled{Call: call})
 }
 
 // Run lets happen what is due until a time, and sets the clock to it.
-func (w *World) Run(until time.Duration) {
-	for at, ok := w.queue.next(); ok && at <= until; at, ok = w.queue.next() {
-		w.Step()
-	}
-	w.now = max(w.now, until)
-}
+func (w *World) Run(until time.Duration) { w.run(until, nil) }
 
 // Step lets the next event happen. False means that nothing is left to happen.
-func (w *World) Step() bool {
-	if len(w.queue.heap) == 0 {
-		return false
-	}
-	at, ev := w.queue.pop()
-	w.now = at
-	if ev.kind == acts {
-		w.happened(ev)
-		ev.do()
-		return true
-	}
-	p := w.peers[ev.peer]
-	if p.node == nil || ev.kind == wakes && at != p.wakeAt {
-		return true // gone, or woken by something else since
-	}
-	w.happened(ev)
-	switch ev.kind {
-	case wakes:
-		p.wakeAt = 0
-	case receives:
-		p.node.Tell(at, node.Received{From: w.peers[ev.other].id, Inbound: ev.ref, Protocol: ev.protocol, Body: ev.body})
-	case answers:
-		p.node.Tell(at, node.Answered{Ref: wire.Ref(ev.ref), Body: ev.body, Dial: ev.dial})
-	case fails:
-		p.node.Tell(at, node.Failed{Ref: wire.Ref(ev.ref), Reason: ev.reason})
-	case meets:
-		p.node.Tell(at, node.Met{Peer: w.peers[ev.other].id, Server: true})
-	default:
-	}
-	w.drain(ev.peer)
-	return true
-}
-
-// happened enters an event into digest and trace.
-func (w *World) happened(ev event) {
-	w.events++
-	w.digest = stat.Hash(w.digest, uint64(w.now), uint64(uint32(ev.peer))<<8|uint64(ev.kind), ev.ref)
-	if w.cfg.Trace != nil {
-		_, _ = fmt.Fprintf(w.cfg.Trace, "%d %d %v %d\n", w.now, ev.peer, ev.kind, ev.ref)
-	}
-}
-
-// drain does all that a peer asks for and notes when to ask again.
-func (w *World) drain(peer int32) {
-	p := w.peers[peer]
-	for {
-		r, ok := p.node.Ask(w.now)
-		if !ok {
-			break
-		}
-		w.do(peer, p, r)
-	}
-	at, ok := p.node.Wake()
-	if at <= w.now {
-		at = w.now + leastSleep
-	}
-	if ok && (p.wakeAt == 0 || at < p.wakeAt) {
-		p.wakeAt = at
-		w.queue.push(at, event{kind: wakes, peer: peer})
-	}
-}
-
-// do does what a peer asks for. Stores answer at once.
-func (w *World) do(peer int32, p *member, r node.Request) {
-	switch r := r.(type) {
-	case node.Send:
-		w.send(peer, p, r)
-	case node.Reply:
-		w.reply(p, r.Inbound, event{kind: answers, body: r.Body})
-	case node.Refuse:
-		w.reply(p, r.Inbound, event{kind: fails, reason: node.Rejected})
-	case node.Load:
-		loaded := node.Loaded{Ref: r.Ref}
-		if r.Store == node.Providers {
-			loaded.Peers = p.store.of(w.now, r.Key)
-		} else if v := p.store.value(w.now, r.Key); v != nil {
-			loaded.Values = [][]byte{v}
-		}
-		p.node.Tell(w.now, loaded)
-	case node.Save:
-		saved := node.Saved{Ref: r.Ref}
-		if r.Store == node.Providers {
-			saved.OK = p.store.putProvider(w.now, r.Key, r.Peer, w.now+recordTTL)
-		} else {
-			saved.OK = p.store.putValue(w.now, r.Key, r.Value, w.now+recordTTL)
-		}
-		p.node.Tell(w.now, saved)
-	case node.Check:
-		p.node.Tell(w.now, node.Checked{Ref: r.Ref, Best: w.cfg.Validator.Best(r.Key, r.Values)})
-	case node.Deliver:
-		if done := w.calls[r.Call]; done != nil {
-			if r.Final {
-				delete(w.calls, r.Call)
-			}
-			done(r)
-		}
-	case node.Keep:
-		w.keep(p, r.Peer, true)
-	case node.Release:
-		w.keep(p, r.Peer, false)
-	case node.Advertise: // everybody is known to serve
-	}
-}
+func (w *World) Step() bool { return w.shards[0].step() }

@@ -123,7 +123,8 @@ func TestSharedHandshake(t *testing.T) {
 	}
 }
 
-// Who is gone is silent on a warm session and cannot be reached without one.
+// Who is gone is silent on a session, which ends by that, and cannot be reached
+// without one.
 func TestGone(t *testing.T) {
 	w := tiny(t, WorldConfig{}, 0x10, 0x20)
 	target := kad.Call{Op: kad.OpPing, Target: key.FromByte(0x20)}
@@ -135,6 +136,7 @@ func TestGone(t *testing.T) {
 	if call(t, w, 0, target).Found || w.Now()-before != 10*time.Second { // lookup.hard of stock
 		t.Errorf("found after %v on a session to nobody, want nothing after 10 s", w.Now()-before)
 	}
+	w.Run(w.Now() + idleTimeout)
 	before = w.Now()
 	if call(t, w, 0, target).Found || w.Now()-before != dialTimeout {
 		t.Errorf("found after %v without a session, want nothing after %v", w.Now()-before, dialTimeout)
@@ -305,7 +307,7 @@ func TestSecondProtocol(t *testing.T) {
 	if said != "hello" || at != 1100*time.Millisecond {
 		t.Errorf("%v at %v, want hello after 1.1 s", said, at)
 	}
-	if got := w.foreground; got != 10 {
+	if got := w.shards[0].foreground; got != 10 {
 		t.Errorf("%d bytes, want 5 each way", got)
 	}
 }
@@ -349,11 +351,13 @@ func TestQueue(t *testing.T) {
 		var q queue
 		var want []due
 		now := time.Duration(0)
+		made := uint64(0)
 		t.Repeat(map[string]func(*rapid.T){
 			"push": func(t *rapid.T) {
 				at := now + time.Duration(rapid.IntRange(0, 5).Draw(t, "after"))
-				q.push(at, event{ref: uint64(len(want))})
-				want = append(want, due{at: at, seq: q.seq, slot: int32(q.seq)})
+				made++
+				q.push(at, made, event{ref: made})
+				want = append(want, due{at: at, made: made})
 			},
 			"pop": func(t *rapid.T) {
 				next, ok := q.next()
@@ -369,9 +373,9 @@ func TestQueue(t *testing.T) {
 						first = i
 					}
 				}
-				at, _ := q.pop()
-				if at != want[first].at || next != at {
-					t.Fatalf("event at %v, want %v", at, want[first].at)
+				at, ev := q.pop()
+				if at != want[first].at || next != at || ev.ref != want[first].made {
+					t.Fatalf("event %d at %v, want %d at %v", ev.ref, at, want[first].made, want[first].at)
 				}
 				now = at
 				want = slices.Delete(want, first, first+1)

@@ -196,6 +196,16 @@ func tracedConfig(first []byte) (sim.EventsConfig, error) {
 	if head.Events.Knobs, err = set.Parse(set.Default(), head.Knobs); err != nil {
 		return head.Events, fmt.Errorf("line 1: %w", err)
 	}
+	if head.Events.Churn.File != "" {
+		traced, err := readChurn(head.Events.Churn.File)
+		if err != nil {
+			return head.Events, err
+		}
+		head.Events.Churn.Sessions = traced.Sessions
+	}
+	if head.Events.Popularity, err = readPopularity(cmp.Or(head.Popular, "uniform"), head.Events.Records); err != nil {
+		return head.Events, err
+	}
 	head.Events.Matrix, err = readMatrix(head.Latency, head.Events.Seed)
 	return head.Events, err
 }

@@ -7,10 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
+	"runtime"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,42 +23,11 @@ func newSimCommand(a *app) *cobra.Command {
 		Use:   "sim",
 		Short: "Simulate lookups: hops in rounds, or milliseconds in virtual time",
 		Example: `  shoal sim rounds --peers 25000 --lookups 200000 --admission balanced
+  shoal sim lookups --peers 1000000 --latency DIR --from default
   shoal sim events --peers 1000 --latency DIR --stale 0.1`,
 	}
 	cmd.AddCommand(newSimRoundsCommand(a), newSimEventsCommand(a))
-	return cmd
-}
-
-func newSimRoundsCommand(a *app) *cobra.Command {
-	var cfg sim.RoundsConfig
-	cmd := &cobra.Command{
-		Use:   "rounds",
-		Short: "Count hops and messages of lookups in a network at rest",
-		Long: `Everybody knows the whole network but keeps only a table; all requests of a round
-are sent and answered together; nothing is lost. The rules are those of the
-balanced-buckets experiment (RFM 19.1): see docs/sim.md.`,
-		Example: `  shoal sim rounds --peers 25000 --bucket 20 --concurrency 10 --replication 20 \
-      --lookups 200000 --admission first --seed 1
-  shoal sim rounds --mode node --concurrency 3 --json`,
-		Args: wantArgs(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg.Seed = seedOr(cfg.Seed, cmd.Flags().Changed("seed"))
-			if err := atLeastOne(cmd.Flags()); err != nil {
-				return err
-			}
-			return a.simRounds(cmd, cfg)
-		},
-	}
-	f := cmd.Flags()
-	f.IntVar(&cfg.Peers, "peers", 25000, "peers of the network")
-	f.IntVar(&cfg.Bucket, "bucket", 20, "entries of a bucket")
-	f.IntVar(&cfg.Concurrency, "concurrency", 10, "peers asked in a round; in mode value in the first one")
-	f.IntVar(&cfg.Replication, "replication", 20, "peers closest to a key that are the goal")
-	f.IntVar(&cfg.Lookups, "lookups", 200000, "lookups to simulate")
-	f.StringVar(&cfg.Admission, "admission", sim.First, "who gets into a bucket: first or balanced")
-	f.StringVar(&cfg.Mode, "mode", sim.FindValue, "value: to the first contact with the goal; node: until all closest peers have answered")
-	f.IntVar(&cfg.Workers, "workers", 0, "threads (default: all cores); the result does not depend on it")
-	f.Uint64Var(&cfg.Seed, "seed", 0, "of identifiers, tables and lookups (default: from the clock)")
+	cmd.AddCommand(newSimLookupsCommand(a))
 	return cmd
 }
 
@@ -70,34 +38,6 @@ func atLeastOne(flags *pflag.FlagSet) (err error) {
 			err = usagef("--%s %d: want 1 or more", f.Name, n)
 		}
 	})
-	return err
-}
-
-func (a *app) simRounds(cmd *cobra.Command, cfg sim.RoundsConfig) error {
-	bar := a.progress("looking up", "lookups", int64(cfg.Lookups))
-	shown := 0
-	r, err := sim.RunRounds(cmd.Context(), cfg, func(done, _ int) {
-		if done > shown { // workers tell out of turn
-			bar.add(int64(done - shown))
-			shown = done
-		}
-	})
-	bar.stop()
-	if err != nil && !r.Interrupted {
-		return simError(err)
-	}
-	if a.json {
-		return a.printJSON(r)
-	}
-	a.partly(r.Interrupted)
-	t := newTextTable("hops", "standard error", "messages", "success", "entries", "lookups/s", "bytes/node", "CPU s")
-	t.add(fmt.Sprintf("%.4f", r.HopsMean), fmt.Sprintf("%.4f", r.HopsSE), significant(r.MessagesPerLookup),
-		fmt.Sprintf("%.4f", r.SuccessRatio), significant(r.EntriesMean), significant(r.LookupsPerS),
-		significant(r.BytesPerNode), significant(r.CPUSeconds))
-	if err := t.write(a.stdout); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(a.stdout, "\nlookups by hops\n%s\nrepeat with: %s\n", sim.Histogram(r.HopsHistogram, 50), repeatLine(cmd, nil))
 	return err
 }
 
@@ -117,6 +57,7 @@ type worldFlags struct {
 	from    string
 	config  string
 	churn   string
+	popular string
 }
 
 // bind declares the flags; the values of w.cfg are their defaults.
@@ -125,7 +66,8 @@ func (w *worldFlags) bind(f *pflag.FlagSet) {
 	f.StringVar(&w.latency, "latency", "", "`directory` of a latency matrix (default: a built-in world of cities)")
 	f.Float64Var(&w.cfg.Stale, "stale", w.cfg.Stale, "share of the peers met before the start that are gone by then")
 	f.Float64Var(&w.cfg.Loss, "loss", w.cfg.Loss, "share of packets that is lost")
-	f.StringVar(&w.churn, "churn", churnText(w.cfg.Churn), "how long peers stay: `shape,scale` of a Weibull distribution, or none")
+	f.StringVar(&w.churn, "churn", churnText(w.cfg.Churn), "how long peers stay: `shape,scale` of a Weibull distribution, a file of sessions, or none")
+	f.StringVar(&w.popular, "popularity", "uniform", "which records are asked for: uniform, `zipf:s`, or a file with a key on each line, one for each request")
 	f.IntVar(&w.cfg.History, "history", w.cfg.History, "random peers that each has met before the start")
 	f.Float64Var(&w.cfg.OpsPerMinute, "rate", w.cfg.OpsPerMinute, "operations a peer and minute")
 	f.Uint64Var(&w.cfg.Seed, "seed", 0, "of the network and all that happens in it (default: from the clock)")
@@ -154,30 +96,18 @@ func (w *worldFlags) read(flags *pflag.FlagSet) error {
 	if w.cfg.Churn, err = parseChurn(w.churn); err != nil {
 		return err
 	}
+	if w.cfg.Popularity, err = readPopularity(w.popular, w.cfg.Peers); err != nil {
+		return err
+	}
 	w.cfg.Matrix, err = readMatrix(w.latency, w.cfg.Seed)
 	return err
-}
-
-func churnText(c sim.Churn) string { return fmt.Sprintf("%g,%.4gh", c.Shape, c.Scale.Hours()) }
-
-// parseChurn reads "shape,scale" or "none".
-func parseChurn(text string) (sim.Churn, error) {
-	if text == "none" {
-		return sim.Churn{}, nil
-	}
-	left, right, _ := strings.Cut(text, ",")
-	shape, err := strconv.ParseFloat(left, 64)
-	scale, err2 := time.ParseDuration(right)
-	if errors.Join(err, err2) != nil || !(shape > 0) || math.IsInf(shape, 0) || scale <= 0 {
-		return sim.Churn{}, usagef("--churn %q: want shape,scale such as 0.61,3.66h, or none", text)
-	}
-	return sim.Churn{Shape: shape, Scale: scale}, nil
 }
 
 func newSimEventsCommand(a *app) *cobra.Command {
 	w := worldFlags{cfg: sim.DefaultEvents()}
 	var minutes float64
 	var trace string
+	var times timesFlags
 	cmd := &cobra.Command{
 		Use:   "events",
 		Short: "Run the peers of the real network in virtual time, with latency, loss, stale entries and churn",
@@ -186,6 +116,9 @@ that the caller does not hold, a quarter finds, an eighth each provides and puts
 The same seed gives the same trace hash. docs/sim.md has the model.`,
 		Example: `  shoal sim events --peers 1000 --latency DIR --stale 0.1 --minutes 10 --seed 1
   shoal sim events --from default --churn none --json
+  shoal sim events --churn sessions.csv.gz --popularity zipf:0.99 --workers 2
+  shoal sim events --minutes 2880 --rate 0.05 --cycle 0.5,0.8 --away 2h
+  shoal sim events --mishap exodus:0.3@3m --mishap cut:0.2@6m+1m
   shoal sim events --peers 50 --minutes 1 --trace events.log     then: shoal replay events.log`,
 		Args: wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -193,7 +126,7 @@ The same seed gives the same trace hash. docs/sim.md has the model.`,
 				return usagef("--minutes %v: want more than 0, at most a million", minutes)
 			}
 			w.cfg.Duration = time.Duration(minutes * float64(time.Minute))
-			if err := w.read(cmd.Flags()); err != nil {
+			if err := errors.Join(w.read(cmd.Flags()), times.read(&w.cfg)); err != nil {
 				return err
 			}
 			return a.simEvents(cmd, &w, trace)
@@ -201,6 +134,8 @@ The same seed gives the same trace hash. docs/sim.md has the model.`,
 	}
 	w.bind(cmd.Flags())
 	cmd.Flags().Float64Var(&minutes, "minutes", 10, "virtual time to measure, after a minute of warming up")
+	times.bind(cmd.Flags())
+	cmd.Flags().IntVar(&w.cfg.Workers, "workers", runtime.GOMAXPROCS(0), "threads; the result does not depend on it, and a trace is written by one")
 	cmd.Flags().StringVar(&trace, "trace", "", "`file` to write a line to for each event")
 	return cmd
 }
@@ -209,7 +144,7 @@ func (a *app) simEvents(cmd *cobra.Command, w *worldFlags, trace string) error {
 	run := a.runEvents
 	if trace != "" {
 		run = func(ctx context.Context, cfg sim.EventsConfig) (sim.EventsResult, error) {
-			return a.traceEvents(ctx, cfg, w.latency, trace)
+			return a.traceEvents(ctx, cfg, w, trace)
 		}
 	}
 	r, err := run(cmd.Context(), w.cfg)
@@ -254,18 +189,19 @@ func (a *app) partly(interrupted bool) {
 type traceHead struct {
 	Events  sim.EventsConfig `json:"events"`
 	Latency string           `json:"latency"` // directory; empty: the built-in world
+	Popular string           `json:"popularity"`
 	Knobs   string           `json:"knobs"`
 }
 
 // traceEvents runs a simulation and writes its trace.
-func (a *app) traceEvents(ctx context.Context, cfg sim.EventsConfig, latency, path string) (r sim.EventsResult, err error) {
+func (a *app) traceEvents(ctx context.Context, cfg sim.EventsConfig, w *worldFlags, path string) (r sim.EventsResult, err error) {
 	file, err := os.Create(path)
 	if err != nil {
 		return r, usagef("--trace: %w", err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	out := bufio.NewWriterSize(file, 1<<20)
-	head := traceHead{Events: cfg, Latency: latency, Knobs: cfg.Knobs.String()}
+	head := traceHead{Events: cfg, Latency: w.latency, Popular: w.popular, Knobs: cfg.Knobs.String()}
 	if err := json.NewEncoder(out).Encode(head); err != nil {
 		return r, err
 	}
@@ -286,6 +222,11 @@ func writeEvents(w io.Writer, r sim.EventsResult, repeat string) error {
 	}
 	if err := t.write(w); err != nil {
 		return err
+	}
+	if len(r.Config.Mishaps) > 0 || r.Config.Cycle != (sim.Cycle{}) {
+		if err := writeWindows(w, r.Windows); err != nil {
+			return err
+		}
 	}
 	_, err := fmt.Fprintf(w, `
 success %.4f of %d operations, %s messages a lookup, %s entries a table

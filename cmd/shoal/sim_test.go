@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,13 +53,36 @@ func TestSimRounds(t *testing.T) {
 	if one["digest"] != many["digest"] || one["hops_mean"] != many["hops_mean"] {
 		t.Errorf("one worker %v, five %v", one, many)
 	}
-	for _, flags := range []string{"--admission=balanced", "--mode=node", "--seed=8"} {
+	explicit := jsonOf(t, append(line, "--tables", "explicit")...)
+	if explicit["digest"] != one["digest"] || explicit["bytes_per_node"].(float64) <= one["bytes_per_node"].(float64) {
+		t.Errorf("implicit tables %v, explicit %v", one, explicit)
+	}
+	for _, flags := range []string{"--admission=balanced", "--admission=near", "--mode=node", "--stale=0.3", "--seed=8"} {
 		if other := jsonOf(t, append(line, flags)...); other["digest"] == one["digest"] {
 			t.Errorf("%s changes nothing", flags)
 		}
 	}
 	code, out, _ := shoal(t, line...)
 	if code != exitOK || !strings.Contains(out, "lookups by hops") || !strings.Contains(out, "repeat with: shoal sim rounds --bucket 8") {
+		t.Errorf("status %d\n%s", code, out)
+	}
+}
+
+func TestSimRoundsAgainst(t *testing.T) {
+	line := strings.Fields("sim rounds --peers 2000 --lookups 2000 --seed 7 --shape 8 --against shape=8,8,16,8 --against concurrency=5")
+	both := jsonOf(t, line...)
+	wantFields(t, both, "hops_mean", "against", "paired_difference", "paired_se", "unpaired_se", "pairs")
+	against, _ := both["against"].(map[string]any)
+	if d := both["hops_mean"].(float64) - against["hops_mean"].(float64); math.Abs(d-both["paired_difference"].(float64)) > 1e-9 {
+		t.Errorf("difference %v, of the means %v", both["paired_difference"], d)
+	}
+	alone := jsonOf(t, strings.Fields("sim rounds --peers 2000 --lookups 2000 --seed 7 --shape 8,8,16,8 --concurrency 5")...)
+	if alone["digest"] != against["digest"] {
+		t.Error("a configuration alone differs from the same in a comparison")
+	}
+	code, out, _ := shoal(t, line...)
+	if code != exitOK || !strings.Contains(out, "the first row less the second: ") ||
+		!strings.Contains(out, "repeat with: shoal sim rounds --against shape=8,8,16,8 --against concurrency=5 ") {
 		t.Errorf("status %d\n%s", code, out)
 	}
 }
@@ -123,7 +147,14 @@ func TestBadSimulations(t *testing.T) {
 		{"sim rounds --peers 1", "sim: peers 1: want 2 to"},
 		{"sim rounds --bucket 0", "--bucket 0: want 1 or more"},
 		{"sim rounds --lookups many", `--lookups "many": want a whole number`},
-		{"sim rounds --admission near", `sim: admission "near": want first or balanced`},
+		{"sim rounds --admission last", `sim: admission "last": want first, balanced, stratified or near`},
+		{"sim rounds --tables none", `sim: tables "none": want implicit or explicit`},
+		{"sim rounds --shape 20,0", "--shape: knob table.shape: element 1 is \"0\""},
+		{"sim rounds --shape 20 --bucket 10", "--shape and --bucket: choose one"},
+		{"sim rounds --stale 1", "sim: stale share 1: want 0 to 0.95"},
+		{"sim rounds --against seed=2", "--against seed=2: both have the same seed"},
+		{"sim rounds --against balanced", `--against "balanced": want another flag and its value, such as admission=balanced`},
+		{"sim rounds --against bucket=few", "--against bucket=few: "},
 		{"sim rounds --mode both", `sim: mode "both": want value or node`},
 		{"sim rounds --peers 10", "sim: replication 20 in a network of 10 peers: want fewer"},
 		{"sim rounds extra", `shoal sim rounds takes no argument: drop "extra"`},
@@ -133,8 +164,12 @@ func TestBadSimulations(t *testing.T) {
 		{"sim events --stale -0.1", "sim: stale share -0.1: want 0 to 0.95"},
 		{"sim events --loss 1", "sim: loss 1: want 0 to below 1"},
 		{"sim events --rate 0", "sim: 0 operations a peer and minute: want above 0"},
-		{"sim events --churn weekly", `--churn "weekly": want shape,scale such as 0.61,3.66h, or none`},
+		{"sim events --churn weekly", `--churn "weekly": no such file: want shape,scale such as 0.61,3.66h, a file of sessions, or none`},
 		{"sim events --churn -1,2h", `--churn "-1,2h": want shape,scale`},
+		{"sim events --churn " + filepath.Join(negative, "rtt_ms.csv"), "a table of sessions without the column start_s"},
+		{"sim events --popularity zipf:-1", `--popularity "zipf:-1": sim: Zipf`},
+		{"sim events --popularity nowhere", `--popularity "nowhere": no such file`},
+		{"sim events --workers 0", "--workers 0: want 1 or more"},
 		{"sim events --from ours", `--from "ours": want stock or default`},
 		{"sim events --config " + conf, "--config " + conf + ": line 1: "},
 		{"sim events --config nowhere", "--config nowhere: no such file"},
@@ -142,6 +177,15 @@ func TestBadSimulations(t *testing.T) {
 		{"sim events --latency " + negative, "--latency " + negative + ": "},
 		{"sim events --latency " + missing, "--latency " + missing + ": "},
 		{"sim events --trace nowhere/at/all", "--trace: open nowhere/at/all"},
+		{"sim lookups --peers 0", "--peers 0: want 1 or more"},
+		{"sim lookups --peers 20", "sim: replication 20 in a network of 20 peers: want fewer"},
+		{"sim lookups --alpha 33", "--alpha: "},
+		{"sim lookups --stale 1", "sim: stale share 1: want 0 to 0.95"},
+		{"sim lookups --predict future", `sim: predict "future": want exact or members`},
+		{"sim lookups --replies all", `sim: replies "all": want closest or bucket`},
+		{"sim lookups --config " + conf, "--config " + conf + ": line 1: "},
+		{"sim lookups --versus nowhere", "--versus nowhere: no such file"},
+		{"sim lookups --latency nowhere", "--latency nowhere: want a directory with a latency matrix"},
 		{"tune shape --budget 3", "--budget 3: want 20 or more"},
 		{"tune shape --family cmaes", `--family "cmaes": opt: no family "cmaes": want one of random, sobol, nsga3`},
 		{"tune shape --workers 0", "--workers 0: want 1 or more"},
@@ -158,7 +202,7 @@ func TestBadSimulations(t *testing.T) {
 func TestStoppedSimulations(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, line := range []string{"sim rounds --peers 100", "sim events --peers 40", "tune shape --peers 40", "claims"} {
+	for _, line := range []string{"sim rounds --peers 100", "sim rounds --peers 100 --against bucket=5", "sim events --peers 40", "sim lookups --peers 100", "tune shape --peers 40", "claims"} {
 		var stdout, stderr bytes.Buffer
 		code := run(ctx, strings.Fields(line), &stdout, &stderr)
 		if code != exitInterrupted || stdout.Len() != 0 || complaint(stderr.String()) != "interrupted" {

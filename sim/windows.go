@@ -1,0 +1,48 @@
+package sim
+
+import "time"
+
+// Window is a part of the time that was measured.
+type Window struct {
+	End        float64 `json:"end_s"`          // since measuring began
+	P50        float64 `json:"latency_p50_ms"` // as Latency; 0 without a get
+	Success    float64 `json:"success_ratio"`
+	Operations int     `json:"operations"` // begun in it
+	Peers      int     `json:"peers"`      // present at its end
+}
+
+// windows is the number of windows of a run.
+const windows = 20
+
+// windows cuts the measured time into equal parts.
+func (r *run) windows(samples []sample) []Window {
+	out := make([]Window, 0, windows)
+	for i := range windows {
+		end := r.begins + r.measured*time.Duration(i+1)/windows
+		var gets []float64
+		w := Window{End: (end - r.begins).Seconds()}
+		found := 0
+		for len(samples) > 0 && (samples[0].began < end || i == windows-1) {
+			s := samples[0]
+			samples = samples[1:]
+			if s.void {
+				continue
+			}
+			w.Operations++
+			if s.found {
+				found++
+			}
+			if s.op == opGet {
+				gets = append(gets, s.took.Seconds()*1000)
+			}
+		}
+		for slot := range r.slots {
+			if r.peer(slot, end) >= 0 {
+				w.Peers++
+			}
+		}
+		w.P50, w.Success = quantiles(gets).P50, ratio(found, w.Operations)
+		out = append(out, w)
+	}
+	return out
+}
