@@ -56,10 +56,13 @@ type slot struct {
 	open       []int32 // samples under way
 }
 
+// space is that of the identifiers: as many bits as tell all peers apart, because
+// every table holds hundreds of them.
+const space key.Space = 64
+
 // identity returns the identifier of a slot's n-th peer.
 func identity(seed, slot, generation uint64) key.ID {
-	draw := stat.NewStream(seed, "sim.identity", slot, generation)
-	return key.ID{draw.Uint64(), draw.Uint64(), draw.Uint64(), draw.Uint64()}
+	return key.ID{stat.NewStream(seed, "sim.identity", slot, generation).Uint64()}
 }
 
 // newRun builds the network as it is at the start.
@@ -212,7 +215,7 @@ func (r *run) expect() error {
 
 func (r *run) node(id key.ID, seed uint64) (*node.Node, error) {
 	return node.New(node.Config{
-		Self: id, Knobs: r.cfg.Knobs, Seed: stat.Hash(r.cfg.Seed, seed), Server: true,
+		Self: id, Space: space, Knobs: r.cfg.Knobs, Seed: stat.Hash(r.cfg.Seed, seed), Server: true,
 		Protocols: []node.NewProtocol{kad.New},
 	})
 }
