@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"runtime"
 	"time"
 
@@ -87,14 +86,7 @@ type LookupsResult struct {
 type LookupsComparison struct {
 	LookupsResult
 	Versus LookupsResult `json:"versus"`
-	// Difference is the mean of LookupsResult.Latency in Versus less that of the
-	// first: negative where Versus is faster.
-	Difference float64 `json:"paired_difference_ms"`
-	PairedSE   float64 `json:"paired_se_ms"`   // standard error of Difference, lookup by lookup
-	UnpairedSE float64 `json:"unpaired_se_ms"` // what it were with lookups of their own for either
-	// Ratio is UnpairedSE over PairedSE: what the common lookups are worth. 0 if
-	// the two do not differ in any lookup.
-	Ratio float64 `json:"ratio"`
+	Paired
 }
 
 // RunLookups measures lookups in a network at rest, in milliseconds: every peer
@@ -284,30 +276,11 @@ func waited(d time.Duration) float64 {
 
 // compare fills in the difference over the lookups that both have done.
 func (c *LookupsComparison) compare(one, other []milestones) {
-	var a, b, difference []float64
+	var a, b []float64
 	for i := range one {
 		if one[i].done && other[i].done {
-			x, y := waited(one[i].first), waited(other[i].first)
-			a, b, difference = append(a, x), append(b, y), append(difference, y-x)
+			a, b = append(a, waited(one[i].first)), append(b, waited(other[i].first))
 		}
 	}
-	c.Difference = mean(difference)
-	c.PairedSE = standardError(difference)
-	c.UnpairedSE = math.Hypot(standardError(a), standardError(b))
-	if c.PairedSE > 0 {
-		c.Ratio = c.UnpairedSE / c.PairedSE
-	}
-}
-
-// standardError is that of the mean of independent values, 0 for fewer than two.
-func standardError(v []float64) float64 {
-	if len(v) < 2 {
-		return 0
-	}
-	center, squares := mean(v), 0.0
-	for _, x := range v {
-		squares += float64((x - center) * (x - center))
-	}
-	n := float64(len(v))
-	return math.Sqrt(squares / (n - 1) / n)
+	c.Paired = pair(a, b)
 }

@@ -404,12 +404,14 @@ func (r *run) beat() time.Duration {
 func (r *run) play(ctx context.Context, progress func(passed, total time.Duration, begun int)) error {
 	var halt atomic.Bool
 	defer context.AfterFunc(ctx, func() { halt.Store(true) })()
-	r.world.run(r.begins, &halt)
-	before := r.sum(func(p *part) int { return int(p.shard.background) })
-	for now, beat := r.begins, r.beat(); ; {
+	before := 0 // bytes of maintenance when measuring begins
+	for now, beat := dawn, r.beat(); ; {
 		if ctx.Err() != nil {
 			r.abandon(before)
 			return fmt.Errorf("sim: stopped: %w", ctx.Err())
+		}
+		if now == r.begins {
+			before = r.sum(func(p *part) int { return int(p.shard.background) })
 		}
 		begun := r.sum(func(p *part) int { return len(p.samples) })
 		if !r.stopped && (now >= r.ends || r.cfg.Lookups > 0 && begun >= r.cfg.Lookups) {
@@ -421,9 +423,13 @@ func (r *run) play(ctx context.Context, progress func(passed, total time.Duratio
 		if r.stopped && r.sum(func(p *part) int { return p.open }) == 0 {
 			return nil
 		}
-		if now += beat; !r.stopped {
-			now = min(now, r.ends)
+		next := now + beat
+		for _, look := range [2]time.Duration{r.begins, r.ends} { // not to be missed
+			if now < look && look < next {
+				next = look
+			}
 		}
+		now = next
 		r.world.run(now, &halt)
 	}
 }

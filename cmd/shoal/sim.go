@@ -107,7 +107,7 @@ func (w *worldFlags) read(flags *pflag.FlagSet) error {
 func newSimEventsCommand(a *app) *cobra.Command {
 	w := worldFlags{cfg: sim.DefaultEvents()}
 	var minutes float64
-	var trace string
+	var trace, versus string
 	var times timesFlags
 	cmd := &cobra.Command{
 		Use:   "events",
@@ -117,6 +117,7 @@ that the caller does not hold, a quarter finds, an eighth each provides and puts
 The same seed gives the same trace hash. docs/sim.md has the model.`,
 		Example: `  shoal sim events --peers 1000 --latency DIR --stale 0.1 --minutes 10 --seed 1
   shoal sim events --from default --churn none --json
+  shoal sim events --config now.conf --versus then.conf      the same network with both
   shoal sim events --churn sessions.csv.gz --popularity zipf:0.99 --workers 2
   shoal sim events --minutes 2880 --rate 0.05 --cycle 0.5,0.8 --away 2h
   shoal sim events --mishap exodus:0.3@3m --mishap cut:0.2@6m+1m
@@ -127,8 +128,17 @@ The same seed gives the same trace hash. docs/sim.md has the model.`,
 				return usagef("--minutes %v: want more than 0, at most a million", minutes)
 			}
 			w.cfg.Duration = time.Duration(minutes * float64(time.Minute))
-			if err := errors.Join(w.read(cmd.Flags()), times.read(&w.cfg)); err != nil {
+			if err := w.read(cmd.Flags()); err != nil {
 				return err
+			}
+			if err := times.read(&w.cfg); err != nil {
+				return err
+			}
+			switch {
+			case versus != "" && trace != "":
+				return usagef("--versus and --trace: choose one")
+			case versus != "":
+				return a.compareEvents(cmd, &w, versus)
 			}
 			return a.simEvents(cmd, &w, trace)
 		},
@@ -138,7 +148,59 @@ The same seed gives the same trace hash. docs/sim.md has the model.`,
 	times.bind(cmd.Flags())
 	cmd.Flags().IntVar(&w.cfg.Workers, "workers", runtime.GOMAXPROCS(0), "threads; the result does not depend on it, and a trace is written by one")
 	cmd.Flags().StringVar(&trace, "trace", "", "`file` to write a line to for each event")
+	cmd.Flags().StringVar(&versus, "versus", "", "`file` like --config with other settings, to run the same network with")
 	return cmd
+}
+
+// compareEvents runs a network with two configurations.
+func (a *app) compareEvents(cmd *cobra.Command, w *worldFlags, versus string) error {
+	base, err := presetNamed(w.cfg.Knobs.Set(), w.from)
+	if err != nil {
+		return err
+	}
+	other, err := readConfig("versus", versus, base)
+	if err != nil {
+		return err
+	}
+	tell, stop := a.eventsProgress(w.cfg)
+	c, err := sim.CompareEvents(cmd.Context(), w.cfg, other, tell)
+	stop()
+	if err != nil {
+		return simError(err)
+	}
+	if a.json {
+		return a.printJSON(c)
+	}
+	for _, half := range []struct {
+		name string
+		r    sim.EventsResult
+	}{{"first", c.EventsResult}, {"--versus " + versus, c.Versus}} {
+		if _, err := fmt.Fprintln(a.stdout, half.name); err != nil {
+			return err
+		}
+		if err := writeEvents(a.stdout, half.r); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintf(a.stdout, `
+gets, --versus less the first: %+.3f ms in the mean of %d pairs
+standard error %.3f ms on the same operations, %.3f ms on operations of their own: %.2f times as much
+repeat with: %s
+`, c.Difference, c.Pairs, c.PairedSE, c.UnpairedSE, c.Ratio, repeatLine(cmd, nil))
+	return err
+}
+
+// eventsProgress shows how far a network is; the caller calls stop.
+func (a *app) eventsProgress(cfg sim.EventsConfig) (tell func(passed, total time.Duration, begun int), stop func()) {
+	total := int64((cfg.Warmup + cfg.Duration).Seconds())
+	bar := a.progress("simulating", "virtual s", total)
+	shown := int64(0)
+	return func(passed, _ time.Duration, begun int) {
+		now := min(int64(passed.Seconds()), total)
+		bar.phase(fmt.Sprintf("simulating, %d operations", begun))
+		bar.add(now - shown)
+		shown = now
+	}, bar.stop
 }
 
 func (a *app) simEvents(cmd *cobra.Command, w *worldFlags, trace string) error {
@@ -155,21 +217,18 @@ func (a *app) simEvents(cmd *cobra.Command, w *worldFlags, trace string) error {
 	if a.json {
 		return a.printJSON(r)
 	}
-	return writeEvents(a.stdout, r, repeatLine(cmd, nil))
+	if err := writeEvents(a.stdout, r); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.stdout, "repeat with: %s\n", repeatLine(cmd, nil))
+	return err
 }
 
 // runEvents runs a simulation and shows its progress.
 func (a *app) runEvents(ctx context.Context, cfg sim.EventsConfig) (sim.EventsResult, error) {
-	total := int64((cfg.Warmup + cfg.Duration).Seconds())
-	bar := a.progress("simulating", "virtual s", total)
-	shown := int64(0)
-	r, err := sim.RunEvents(ctx, cfg, func(passed, _ time.Duration, begun int) {
-		now := min(int64(passed.Seconds()), total)
-		bar.phase(fmt.Sprintf("simulating, %d operations", begun))
-		bar.add(now - shown)
-		shown = now
-	})
-	bar.stop()
+	tell, stop := a.eventsProgress(cfg)
+	r, err := sim.RunEvents(ctx, cfg, tell)
+	stop()
 	if err != nil && !r.Interrupted {
 		return r, simError(err)
 	}
@@ -211,7 +270,7 @@ func (a *app) traceEvents(ctx context.Context, cfg sim.EventsConfig, w *worldFla
 	return r, errors.Join(err, out.Flush())
 }
 
-func writeEvents(w io.Writer, r sim.EventsResult, repeat string) error {
+func writeEvents(w io.Writer, r sim.EventsResult) error {
 	t := newTextTable("", "p50", "p90", "p95", "p99", "mean", "operations")
 	for _, row := range []struct {
 		name string
@@ -233,8 +292,7 @@ func writeEvents(w io.Writer, r sim.EventsResult, repeat string) error {
 success %.4f of %d operations, %s messages a lookup, %s entries a table
 maintenance %s bytes a peer and second, %d peers replaced, %d events, %.1f CPU s
 trace hash %s
-repeat with: %s
 `, r.SuccessRatio, r.Gets+r.Finds+r.Lookups+r.Stores, significant(r.MessagesPerLookup), significant(r.Entries),
-		significant(r.MaintenanceBytes), r.Replaced, r.Events, r.CPUSeconds, r.TraceHash, repeat)
+		significant(r.MaintenanceBytes), r.Replaced, r.Events, r.CPUSeconds, r.TraceHash)
 	return err
 }

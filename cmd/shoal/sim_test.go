@@ -116,6 +116,21 @@ func TestSimConfig(t *testing.T) {
 	}
 }
 
+// The same operations in the same network: the two halves are those of two runs.
+func TestSimEventsVersus(t *testing.T) {
+	path := file(t, "one.conf", "lookup.alpha = 1\n")
+	both := jsonOf(t, append(smallEvents, "--seed", "3", "--versus", path)...)
+	wantFields(t, both, "trace_hash", "versus", "paired_difference_ms", "paired_se_ms", "unpaired_se_ms", "ratio", "pairs")
+	first, second := jsonOf(t, append(smallEvents, "--seed", "3")...), jsonOf(t, append(smallEvents, "--seed", "3", "--config", path)...)
+	versus, _ := both["versus"].(map[string]any)
+	if both["trace_hash"] != first["trace_hash"] || versus["trace_hash"] != second["trace_hash"] {
+		t.Errorf("%v and %v, alone %v and %v", both["trace_hash"], versus["trace_hash"], first["trace_hash"], second["trace_hash"])
+	}
+	if both["pairs"].(float64) < 10 || both["paired_difference_ms"].(float64) <= 0 {
+		t.Errorf("one request in flight is not slower than ten: %v", both)
+	}
+}
+
 // file writes a file for one test and returns its path.
 func file(t *testing.T, name, text string) string {
 	t.Helper()
@@ -173,6 +188,8 @@ func TestBadSimulations(t *testing.T) {
 		{"sim events --cycle 1.5", "sim: a cycle of amplitude 1.5"},
 		{"sim events --mishap flood", `--mishap "flood": want exodus:share@after+mean_absence`},
 		{"sim events --mishap flood:0.3@5m", "sim: mishap flood of 0.3"},
+		{"sim events --trace a --versus b", "--versus and --trace: choose one"},
+		{"sim events --versus nowhere", "--versus nowhere: no such file"},
 		{"sim events --workers 0", "--workers 0: want 1 or more"},
 		{"sim events --from ours", `--from "ours": want stock or default`},
 		{"sim events --config " + conf, "--config " + conf + ": line 1: "},
