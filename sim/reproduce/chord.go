@@ -117,7 +117,7 @@ func chordFigures() []Figure {
 		})
 	}
 	return append(figures, Figure{
-		Name: "chord hops a doubling of N", Source: stoica + "; here from 512 to 16,384", Grade: Read,
+		Name: "chord hops a doubling of N", Source: "half the fingers of a path are used, " + stoica + "; here from 512 to 16,384", Grade: Theory,
 		Relation: Equal, Published: 0.5, Tolerance: 0.01,
 		measure: func(ctx context.Context, b *bench) (value, error) {
 			small, err := b.chord(ctx, 512)
