@@ -100,9 +100,19 @@ type Search struct {
 // search without seeds is done at once.
 func New(cfg Config, seeds []key.ID) *Search {
 	room := 3 * cfg.K
-	s := &Search{cfg: cfg, order: make([]rank, 0, room), candidates: make([]candidate, 0, room)}
-	s.hear(seeds, 1)
+	s := &Search{
+		order: make([]rank, 0, room), candidates: make([]candidate, 0, room),
+		flights: make([]flight, 0, min(cfg.Alpha, room)),
+	}
+	s.Reset(cfg, seeds)
 	return s
+}
+
+// Reset forgets everything and begins another search as New does, in the memory of
+// this one.
+func (s *Search) Reset(cfg Config, seeds []key.ID) {
+	*s = Search{cfg: cfg, order: s.order[:0], candidates: s.candidates[:0], flights: s.flights[:0]}
+	s.hear(seeds, 1)
 }
 
 // Target returns what is searched for.
@@ -112,12 +122,13 @@ func (s *Search) Target() key.ID { return s.cfg.Target }
 // than all of a full order.
 func (s *Search) hear(peers []key.ID, hops uint8) {
 	at, known := 0, false
-	for _, p := range peers {
-		if p == s.cfg.Self {
+	for i := range peers {
+		p := &peers[i] // by reference: as a value it would be copied at each step
+		if *p == s.cfg.Self {
 			continue
 		}
 		if at, known = s.place(p, at); !known && at < maxCandidates {
-			s.insert(at, p, hops)
+			s.insert(at, *p, hops)
 		}
 	}
 }
@@ -125,7 +136,7 @@ func (s *Search) hear(peers []key.ID, hops uint8) {
 // place returns where in the order a peer stands, or would. Answers name the
 // nearest first, so that looking on from the place of the one before takes a step
 // or two; where they do not, it starts over.
-func (s *Search) place(peer key.ID, from int) (at int, known bool) {
+func (s *Search) place(peer *key.ID, from int) (at int, known bool) {
 	far := peer[0] ^ s.cfg.Target[0]
 	if from > 0 && s.order[from-1].far >= far {
 		from = 0
@@ -135,8 +146,12 @@ func (s *Search) place(peer key.ID, from int) (at int, known bool) {
 		at++
 	}
 	for ; at < len(s.order) && s.order[at].far == far; at++ {
-		if c := key.Closer(s.cfg.Target, peer, s.candidates[s.order[at].slot].peer); c <= 0 {
-			return at, c == 0
+		c := &s.candidates[s.order[at].slot].peer
+		if *c == *peer {
+			return at, true
+		}
+		if key.Closer(s.cfg.Target, *peer, *c) < 0 {
+			break
 		}
 	}
 	return at, false
@@ -325,7 +340,7 @@ func (s *Search) land(slot uint8) bool {
 // settle closes the request to a peer. It returns the peer's place, or that it
 // was not asked, or settled before.
 func (s *Search) settle(peer key.ID, as state) (*rank, bool) {
-	at, known := s.place(peer, 0)
+	at, known := s.place(&peer, 0)
 	if !known || !s.land(s.order[at].slot) {
 		return nil, false
 	}

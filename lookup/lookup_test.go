@@ -213,6 +213,39 @@ func TestSilenceEnds(t *testing.T) {
 	})
 }
 
+// A search in the memory of another one is a new search, wherever the other had
+// come to.
+func TestReset(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		net := drawNetwork(t)
+		used := lookup.New(drawConfig(t, net), net.peers)
+		for i := range rapid.IntRange(0, 20).Draw(t, "steps") {
+			if q, ok := used.Ask(time.Duration(i) * time.Second); ok && !net.dead[q.Peer] {
+				used.Answer(q.Peer, net.knows[q.Peer])
+			}
+		}
+		cfg := drawConfig(t, net)
+		fresh := lookup.New(cfg, net.knows[net.peers[0]])
+		used.Reset(cfg, net.knows[net.peers[0]])
+		for now := time.Duration(0); !fresh.Done() || !used.Done(); now += time.Second / 4 {
+			q, ok := fresh.Ask(now)
+			if got, again := used.Ask(now); got != q || again != ok {
+				t.Fatalf("asks %v, a new search %v", got, q)
+			}
+			for _, s := range []*lookup.Search{fresh, used} {
+				if ok && net.dead[q.Peer] {
+					s.Fail(q.Peer)
+				} else if ok {
+					s.Answer(q.Peer, net.knows[q.Peer])
+				}
+			}
+		}
+		if got, want := used.Result(20, nil), fresh.Result(20, nil); !slices.Equal(got, want) {
+			t.Fatalf("got %s want %s", script.FormatAll(got), script.FormatAll(want))
+		}
+	})
+}
+
 // A search remembers the nearest of all whom it hears of, in any order, also where
 // first words are equal and the rest must tell.
 func TestRemembersTheNearest(t *testing.T) {
@@ -237,7 +270,7 @@ func TestRemembersTheNearest(t *testing.T) {
 	}
 }
 
-// Once its lists have grown, a search allocates nothing.
+// A search allocates when it begins, not while it runs.
 func TestSearchAllocates(t *testing.T) {
 	cfg := lookup.Config{Target: key.Hash([]byte("t")), K: 20, Settings: lookup.Settings{Alpha: 3, Hard: time.Second}}
 	peers := make([]key.ID, 60)
@@ -252,7 +285,7 @@ func TestSearchAllocates(t *testing.T) {
 			}
 		}
 	})
-	if allocated > 6 { // the search, order and candidates, and the growth of the flights to three
+	if allocated > 4 { // the search, its order, candidates and flights
 		t.Errorf("%v allocations a search", allocated)
 	}
 }

@@ -133,24 +133,25 @@ func (n *Node) Counters() Counters { return n.counters }
 // Pending returns how many requests await an answer.
 func (n *Node) Pending() int { return len(n.pending.live) }
 
-// Tell takes an event. Nonsense is counted and ignored.
-func (n *Node) Tell(now time.Duration, ev Event) {
-	switch ev := ev.(type) {
+// Tell takes an event. Nonsense is counted and ignored. Events are handed on as
+// they came: to make an interface value of one anew would allocate.
+func (n *Node) Tell(now time.Duration, event Event) {
+	switch ev := event.(type) {
 	case Received:
-		n.received(now, ev)
+		n.received(now, ev.Protocol, ev.Inbound, event)
 	case Answered:
-		n.settle(now, ev.Ref, ev)
+		n.settle(now, ev.Ref, event)
 	case Failed:
-		n.settle(now, ev.Ref, ev)
+		n.settle(now, ev.Ref, event)
 	case Loaded:
-		n.settle(now, ev.Ref, ev)
+		n.settle(now, ev.Ref, event)
 	case Saved:
-		n.settle(now, ev.Ref, ev)
+		n.settle(now, ev.Ref, event)
 	case Checked:
-		n.settle(now, ev.Ref, ev)
+		n.settle(now, ev.Ref, event)
 	case Called:
 		if i := n.protocol(ev.Protocol); i >= 0 {
-			n.protocols[i].Tell(now, ev)
+			n.protocols[i].Tell(now, event)
 			return
 		}
 		n.counters.Ignored++
@@ -160,15 +161,15 @@ func (n *Node) Tell(now time.Duration, ev Event) {
 			kind = table.Left
 		}
 		n.peer.Table.Tell(now, table.Event{Kind: kind, Peer: ev.Peer, Group: ev.Group})
-		n.broadcast(now, ev)
+		n.broadcast(now, event)
 	case Configured:
 		n.peer.knobs = ev.Knobs
 		n.peer.Table.Configure(table.SettingsOf(ev.Knobs))
-		n.broadcast(now, ev)
+		n.broadcast(now, event)
 	case Moded:
 		n.server = ev.Server
 	case Lost, Canceled:
-		n.broadcast(now, ev)
+		n.broadcast(now, event)
 	default:
 		n.counters.Ignored++
 	}
@@ -182,13 +183,13 @@ func (n *Node) broadcast(now time.Duration, ev Event) {
 
 // received hands an inbound request to its protocol. Being asked proves nothing
 // of the asker as a server: it enters the table only through Met.
-func (n *Node) received(now time.Duration, ev Received) {
-	i := n.protocol(ev.Protocol)
+func (n *Node) received(now time.Duration, protocol wire.Protocol, inbound uint64, event Event) {
+	i := n.protocol(protocol)
 	if i < 0 || !n.server {
-		n.Refuse(ev.Inbound, "no such protocol here")
+		n.Refuse(inbound, "no such protocol here")
 		return
 	}
-	n.protocols[i].Tell(now, ev)
+	n.protocols[i].Tell(now, event)
 }
 
 // Refuse turns an inbound request away. Protocols call it from Tell; at most

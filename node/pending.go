@@ -115,11 +115,20 @@ func (t *pendingTable) open(p pending, deadline time.Duration) (wire.Ref, bool) 
 	s := &t.slots[p.slot]
 	s.ref += 1 << slotBits // the next use of the slot
 	s.at = int32(len(t.live))
-	t.live = append(t.live, p)
+	t.live = append(roomy(t.live), p)
 	if deadline > 0 {
 		t.push(dueRef{deadline, s.ref})
 	}
 	return s.ref, true
+}
+
+// roomy returns s with room for one more. It grows from idleRoom to four times
+// that at once, what a lookup needs: it will be given back soon.
+func roomy[T any](s []T) []T {
+	if len(s) < cap(s) {
+		return s
+	}
+	return append(make([]T, 0, max(idleRoom, 4*len(s))), s...)
 }
 
 // find returns where a request lies, -1 if it is not pending.
@@ -183,7 +192,7 @@ func (t *pendingTable) push(d dueRef) {
 		t.due = slices.DeleteFunc(t.due, func(d dueRef) bool { return t.find(d.ref) < 0 })
 		slices.SortFunc(t.due, func(a, b dueRef) int { return cmp.Compare(a.at, b.at) })
 	}
-	t.due = append(t.due, d)
+	t.due = append(roomy(t.due), d)
 	for i := len(t.due) - 1; i > 0; {
 		up := (i - 1) / 2
 		if t.due[up].at <= t.due[i].at {

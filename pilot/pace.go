@@ -47,7 +47,7 @@ func (r *run) block(ctx context.Context, start time.Duration, count int, alone k
 		late[i] = r.fleet.Lag() > LagLimit
 	}
 	end := start + time.Duration(count)*interval
-	samples := r.load.collect(ctx, start, end, patience)
+	samples, open := r.load.collect(ctx, start, end, patience)
 	late[count] = r.fleet.Lag() > LagLimit
 	for _, s := range samples {
 		i := int((s.began - start) / interval)
@@ -63,7 +63,37 @@ func (r *run) block(ctx context.Context, start time.Duration, count int, alone k
 			m.spell(interval, used[i], r.fleet.MeanEntries(), succeeded(out[i].samples))
 		}
 	}
+	for _, s := range open {
+		if i := int((s.began - start) / interval); !out[i].lagged && alone.Set() != nil {
+			r.open = append(r.open, unfinished{r.meter(alone), s})
+		}
+	}
 	return out, ctx.Err()
+}
+
+// unfinished is an operation that was under way when its block was closed. A put
+// may take as long as a block does: it is booked when it has ended.
+type unfinished struct {
+	meter  *meter
+	sample *lookupSample
+}
+
+// finish waits for the operations that are under way, and books them.
+func (r *run) finish(ctx context.Context) error {
+	for _, u := range r.open {
+		for {
+			s, ended := r.load.outcome(u.sample)
+			if ended {
+				u.meter.add([]lookupSample{s})
+				break
+			}
+			if err := pause(ctx, 5*time.Millisecond); err != nil {
+				return err
+			}
+		}
+	}
+	r.open = nil
+	return nil
 }
 
 // usage is what the machine and the network have spent so far.
@@ -266,7 +296,7 @@ func (r *run) compare(ctx context.Context, candidate knob.Config) error {
 		}
 		r.cfg.Progress("final table", "blocks", int64(i+1), int64(total))
 	}
-	return nil
+	return r.finish(ctx)
 }
 
 // blockIntervals is the length of a block of the final table.

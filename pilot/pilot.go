@@ -102,6 +102,7 @@ type run struct {
 	load    *workload
 	began   time.Time
 	meters  map[string]*meter // by hash of the configuration
+	open    []unfinished
 	washout time.Duration
 	rate    float64
 }

@@ -253,17 +253,17 @@ func (w *workload) preload(ctx context.Context, n int, progress func(done int)) 
 }
 
 // collect returns the operations that began in an interval, once they have all
-// ended or patience is over: those still under way then count as failed. What
-// began earlier is forgotten.
-func (w *workload) collect(ctx context.Context, from, to, patience time.Duration) []lookupSample {
+// ended or patience is over. Gets still under way then count as failed; the others
+// are returned as what they are, open. What began earlier is forgotten.
+func (w *workload) collect(ctx context.Context, from, to, patience time.Duration) (samples []lookupSample, open []*lookupSample) {
 	deadline := to + patience
 	for {
 		w.mu.Lock()
-		open := false
+		wait := false
 		for _, s := range w.samples {
-			open = open || s.began >= from && s.began < to && !s.ended
+			wait = wait || s.began >= from && s.began < to && !s.ended
 		}
-		if !open || w.fleet.Now() >= deadline || ctx.Err() != nil {
+		if !wait || w.fleet.Now() >= deadline || ctx.Err() != nil {
 			defer w.mu.Unlock()
 			return w.take(from, to)
 		}
@@ -272,13 +272,14 @@ func (w *workload) collect(ctx context.Context, from, to, patience time.Duration
 	}
 }
 
-func (w *workload) take(from, to time.Duration) []lookupSample {
-	var out []lookupSample
+func (w *workload) take(from, to time.Duration) (out []lookupSample, open []*lookupSample) {
 	rest := w.samples[:0]
 	for _, s := range w.samples {
 		switch {
 		case s.began >= to:
 			rest = append(rest, s)
+		case s.began >= from && !s.ended && s.op != kad.OpGet:
+			open = append(open, s)
 		case s.began >= from:
 			c := *s
 			if !c.ended {
@@ -289,7 +290,14 @@ func (w *workload) take(from, to time.Duration) []lookupSample {
 	}
 	clear(w.samples[len(rest):])
 	w.samples = rest
-	return out
+	return out, open
+}
+
+// outcome returns an operation that was open, and whether it has ended.
+func (w *workload) outcome(s *lookupSample) (lookupSample, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return *s, s.ended
 }
 
 // summarize sums up the gets of an interval by arm: the lookups that are

@@ -18,16 +18,25 @@ const (
 )
 
 // Globe returns a synthetic matrix of the world's large cities. Peers live there
-// by population. A round-trip time is the great-circle distance at the speed of
-// light in fibre, times an inflation that is lognormal (median 1.75, sigma 0.09,
-// at least 1.2) and belongs to the unordered pair of cities. The seed draws the
-// inflations.
+// by population. The seed draws the inflations; see GlobeOf.
 func Globe(seed uint64) *Matrix {
 	sites := make([]Site, len(cities))
 	for i, c := range cities {
 		sites[i] = Site{Name: c.name, Lat: c.lat, Lon: c.lon, Located: true, Weight: c.thousands}
 	}
-	m, err := NewMatrix("globe", sites, func(i, j int) time.Duration {
+	m, err := GlobeOf(sites, seed)
+	if err != nil {
+		panic("place: the built-in world is wrong: " + err.Error())
+	}
+	return m
+}
+
+// GlobeOf returns a synthetic matrix of sites that have coordinates. A round-trip
+// time is the great-circle distance at the speed of light in fibre, times an
+// inflation that is lognormal (median 1.75, sigma 0.09, at least 1.2) and belongs
+// to the unordered pair of sites. Two sites at one place are an error.
+func GlobeOf(sites []Site, seed uint64) (*Matrix, error) {
+	return NewMatrix("globe", sites, func(i, j int) time.Duration {
 		if i == j {
 			return 0
 		}
@@ -36,10 +45,6 @@ func Globe(seed uint64) *Matrix {
 		ms := Distance(sites[i], sites[j]) / kmPerMs * inflation
 		return time.Duration(ms * float64(time.Millisecond))
 	})
-	if err != nil {
-		panic("place: the built-in world is wrong: " + err.Error())
-	}
-	return m
 }
 
 // Distance returns the great-circle distance between two sites in kilometres, on

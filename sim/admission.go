@@ -101,8 +101,8 @@ func (p *places) members(to []uint32) []uint32 {
 	return to
 }
 
-// nobody is the victim of admission first-seen: who is in stays in.
-func nobody(*places, uint64) int { return -1 }
+// keepAll is the rule of admission first-seen: who is in stays in.
+func keepAll(*places, uint64) int { return -1 }
 
 // literal is the rule that the balanced-buckets report proposes, as its words
 // say: a newcomer with a sub-prefix of up to L = ceil(log2 size) bits that no
@@ -309,6 +309,14 @@ func (p *product) check(gone func(uint32) bool) {
 	p.now += time.Minute
 	p.settle()
 	p.left += p.gone()
+	// A spare that was silent for long is asked as soon as it has got a place.
+	for p.probe(gone) {
+	}
+	p.gone()
+}
+
+// probe asks the members, and reports whether one was gone and left its place.
+func (p *product) probe(gone func(uint32) bool) (left bool) {
 	for _, c := range p.table.Bucket(p.bucket) {
 		switch {
 		case !c.Member:
@@ -316,11 +324,12 @@ func (p *product) check(gone func(uint32) bool) {
 			for range p.settings.Failures {
 				p.tell(table.Failed, c.Peer, 0)
 			}
+			left = left || !p.table.Member(c.Peer)
 		default:
 			p.tell(table.Answered, c.Peer, c.MinRTT)
 		}
 	}
-	p.gone()
+	return left
 }
 
 func (p *product) members(to []uint32) []uint32 {

@@ -21,7 +21,7 @@ const (
 type grower struct {
 	world   *presence
 	keep    keeper
-	ideal   *explicit // takes the place of keep: the offline recursion over the last roster
+	ideal   *drawn // takes the place of keep: the offline recursion over the last roster
 	size    int
 	offers  int  // newcomers, in a world at rest for all the time, otherwise in a step
 	timed   bool // the rule looks at answer times
@@ -33,32 +33,32 @@ type grower struct {
 
 var _ tables = (*grower)(nil)
 
-func (g *grower) bytes() int { return 0 }
-
-// members grows a bucket and returns who is in it.
-func (g *grower) members(peer uint32, b int, buf []uint32) []uint32 {
+// members grows a bucket and appends who is in it. Who the candidates are it
+// knows itself.
+func (g *grower) members(peer uint32, b int, _, _ uint32, to []uint32) []uint32 {
 	// A bucket with room for everybody has met everybody by the last step.
 	last := g.world.candidates(len(g.world.rosters)-1, peer, b)
 	switch {
 	case len(last) <= g.size:
-		return last
+		return append(to, last...)
 	case g.ideal != nil:
-		return g.best(peer, b, buf[:0])
+		return g.best(peer, b, to)
 	}
 	g.grow(peer, b)
-	return g.keep.members(buf[:0])
+	return g.keep.members(to)
 }
 
 // best is the bucket of the offline recursion over those who are there at the
 // last step, with the population of these alone.
-func (g *grower) best(peer uint32, b int, row []uint32) []uint32 {
+func (g *grower) best(peer uint32, b int, to []uint32) []uint32 {
 	lo, hi := g.ideal.pop.subtree(g.world.pop.ids[peer]^1<<(63-b), b+1)
-	row = g.ideal.balance(row, stat.NewStream(g.seed, "sim.ideal", uint64(peer), uint64(b)), lo, hi, b+1)
+	before := len(to)
+	to = g.ideal.pick(to, stat.NewStream(g.seed, "sim.ideal", uint64(peer), uint64(b)), lo, hi, b+1, g.size)
 	roster := g.world.rosters[len(g.world.rosters)-1]
-	for i := range row {
-		row[i] = roster[row[i]]
+	for i := before; i < len(to); i++ {
+		to[i] = roster[to[i]]
 	}
-	return row
+	return to
 }
 
 // grow lets a bucket live through all steps since its owner came. It fills with
@@ -70,7 +70,7 @@ func (g *grower) grow(peer uint32, b int) {
 	for number := begin; number < len(g.world.rosters); number++ {
 		live := g.world.candidates(number, peer, b)
 		if number > begin {
-			at := time.Duration(number) * step
+			at := time.Duration(number) * pause
 			g.keep.check(func(member uint32) bool { return !g.world.there(member, at) })
 		}
 		switch {

@@ -131,22 +131,72 @@ type EventsResult struct {
 // gone: nobody answers for them. The present peers have stayed for a while: what
 // is left of their sessions is drawn from the steady state.
 func RunEvents(ctx context.Context, cfg EventsConfig, progress func(passed, total time.Duration, begun int)) (EventsResult, error) {
+	out, _, err := runEvents(ctx, cfg, progress)
+	return out, err
+}
+
+func runEvents(ctx context.Context, cfg EventsConfig, progress func(passed, total time.Duration, begun int)) (EventsResult, []sample, error) {
 	if err := cfg.complete(); err != nil {
-		return EventsResult{}, err
+		return EventsResult{}, nil, err
 	}
 	cpu := CPUTime()
 	r, err := newRun(ctx, cfg)
 	if err != nil {
-		return EventsResult{}, err
+		return EventsResult{}, nil, err
 	}
 	err = r.play(ctx, progress)
 	if err != nil && !r.stopped {
-		return EventsResult{}, err
+		return EventsResult{}, nil, err
 	}
-	out := r.result()
+	samples := r.counted()
+	out := r.result(samples)
 	out.CPUSeconds = (CPUTime() - cpu).Seconds()
 	out.Interrupted = err != nil
-	return out, err
+	return out, samples, err
+}
+
+// EventsComparison is what two configurations of knobs did in the same network.
+type EventsComparison struct {
+	EventsResult              // of the first
+	Versus       EventsResult `json:"versus"`
+	Paired                    // gets of the same caller at the same time
+}
+
+// CompareEvents runs a network twice: with the knobs of a configuration, and with
+// others. Progress, of both in turn, and errors are as in RunEvents.
+func CompareEvents(ctx context.Context, cfg EventsConfig, versus knob.Config, progress func(passed, total time.Duration, begun int)) (EventsComparison, error) {
+	type get struct {
+		slot  int32
+		began time.Duration
+	}
+	var out EventsComparison
+	took := map[get]float64{}
+	var first, second []float64
+	for i, knobs := range []knob.Config{cfg.Knobs, versus} {
+		cfg.Knobs = knobs
+		half, samples, err := runEvents(ctx, cfg, progress)
+		if err != nil {
+			return EventsComparison{}, err
+		}
+		if i == 0 {
+			out.EventsResult = half
+		} else {
+			out.Versus = half
+		}
+		for _, s := range samples {
+			if s.op != opGet || s.void {
+				continue
+			}
+			this, ms := get{s.slot, s.began}, s.took.Seconds()*1000
+			if i == 0 {
+				took[this] = ms
+			} else if before, ok := took[this]; ok {
+				first, second = append(first, before), append(second, ms)
+			}
+		}
+	}
+	out.Paired = pair(first, second)
+	return out, nil
 }
 
 // complete fills in what follows from the rest and checks what was given.
@@ -201,7 +251,7 @@ func (c *EventsConfig) complete() error {
 }
 
 // result sums up what was measured.
-func (r *run) result() EventsResult {
+func (r *run) result(counted []sample) EventsResult {
 	out := EventsResult{
 		Config: r.cfg, KnobsHash: r.cfg.Knobs.Hash(), Seed: r.cfg.Seed,
 		Skipped: r.sum(func(p *part) int { return p.skipped }), Replaced: r.sum(func(p *part) int { return p.replaced }),
@@ -213,7 +263,6 @@ func (r *run) result() EventsResult {
 	}
 	var gets, closest []float64
 	var done, found, lookups, messages, hops int
-	counted := r.counted()
 	out.Windows = r.windows(counted)
 	for _, s := range counted {
 		if s.void {

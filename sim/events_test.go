@@ -176,8 +176,15 @@ func TestCommonRandomNumbers(t *testing.T) {
 	if n := len(second); both < n*9/10 || n < 100 {
 		t.Errorf("%d of %d operations are the same", both, n)
 	}
-	if a, b := runs[0].parts[0].replaced, runs[1].parts[0].replaced; a != b || a == 0 {
-		t.Errorf("%d and %d peers left", a, b)
+	left := 0
+	for i := range runs[0].slots {
+		if a, b := runs[0].slots[i].stays, runs[1].slots[i].stays; !slices.Equal(a, b) {
+			t.Errorf("slot %d: %v and %v", i, a, b)
+		}
+		left += len(runs[0].slots[i].stays) - 1
+	}
+	if left == 0 {
+		t.Error("nobody leaves")
 	}
 }
 

@@ -43,7 +43,7 @@ func (c *OnlineConfig) variants() (all []variant) {
 // world makes a network.
 func (c *OnlineConfig) world(seed uint64) *presence {
 	if c.Churning() {
-		return renewed(c.Peers, int(time.Duration(c.Hours)*time.Hour/step), c.Churn, seed)
+		return renewed(c.Peers, int(time.Duration(c.Hours)*time.Hour/pause), c.Churn, seed)
 	}
 	return atRest(c.Peers, seed)
 }
@@ -148,10 +148,10 @@ func (e *experiment) grower(world *presence, v variant, live *population, seed u
 	}
 	g.offers = (v.offers - 1) * g.size // the fill is the first of each place
 	if e.cfg.Churning() {
-		g.offers = max(v.offers*g.size*int(step)/int(time.Hour), 1)
+		g.offers = max(v.offers*g.size*int(pause)/int(time.Hour), 1)
 	}
 	if v.rule == Ideal {
-		g.ideal = &explicit{pop: live, size: g.size}
+		g.ideal = &drawn{pop: live}
 		return g, nil
 	}
 	var err error
@@ -233,10 +233,13 @@ func (e *experiment) searcher(world *presence, t tables, seed uint64) func(i int
 			return nil
 		}
 	}
-	s := newSearcher(&cfg, world.pop, t)
+	s := newSearcher(&static{
+		cfg: &cfg, pop: world.pop, shape: newShape([]int{e.cfg.Bucket}), tables: func() tables { return t },
+	})
 	return func(i int, hops *uint8, sum *cost) error {
 		from, target := draw(i)
-		value, err := s.findValue(from, target)
+		s.path.aim(target, s.depth)
+		value, err := s.findValue(from)
 		if err != nil {
 			return err
 		}
@@ -244,7 +247,8 @@ func (e *experiment) searcher(world *presence, t tables, seed uint64) func(i int
 		if i%wholeEvery != 0 {
 			return nil
 		}
-		node, err := s.findNode(from, target)
+		s.path.aim(target, s.depth)
+		node, err := s.findNode(from)
 		sum.whole++
 		sum.rounds += int64(node.rounds)
 		sum.messages += int64(node.messages)
@@ -261,11 +265,11 @@ type stored struct {
 	rows  [][]uint32
 }
 
-func (s *stored) members(peer uint32, b int, buf []uint32) []uint32 {
+func (s *stored) members(peer uint32, b int, lo, hi uint32, to []uint32) []uint32 {
 	if row := s.at[peer]; row >= 0 && b < s.depth {
-		return s.rows[int(row)*s.depth+b]
+		return append(to, s.rows[int(row)*s.depth+b]...)
 	}
-	return s.grower.members(peer, b, buf)
+	return s.grower.members(peer, b, lo, hi, to)
 }
 
 // bucketsRead is about how many of the larger buckets one lookup reads.
@@ -293,7 +297,7 @@ func (e *experiment) tables(ctx context.Context, world *presence, makers []*grow
 	err := spread(ctx, len(world.online), len(makers), func(worker int) func(int) error {
 		return func(i int) error {
 			for b := range depth {
-				rows[i*depth+b] = makers[worker].members(world.online[i], b, make([]uint32, 0, e.cfg.Bucket))
+				rows[i*depth+b] = makers[worker].members(world.online[i], b, 0, 0, make([]uint32, 0, e.cfg.Bucket))
 			}
 			return nil
 		}
@@ -314,7 +318,7 @@ func (e *experiment) upkeep(world *presence, g *grower, t tables, seed uint64) (
 	entries, gone, hours := 0, 0, 0.0
 	for range peers {
 		peer := world.online[draw.IntN(len(world.online))]
-		hours += float64(len(world.rosters)-world.joins(peer)) * step.Hours()
+		hours += float64(len(world.rosters)-world.joins(peer)) * pause.Hours()
 		for b := range 64 {
 			if lo, hi := world.pop.subtree(world.pop.ids[peer], b); hi-lo <= 1 {
 				break
@@ -323,7 +327,8 @@ func (e *experiment) upkeep(world *presence, g *grower, t tables, seed uint64) (
 				g.grow(peer, b)
 				replaced += float64(g.keep.replaced())
 			}
-			for _, member := range t.members(peer, b, buf) {
+			buf = t.members(peer, b, 0, 0, buf[:0])
+			for _, member := range buf {
 				entries++
 				if !world.there(member, world.lookupsAt()) {
 					gone++

@@ -8,48 +8,74 @@ import (
 )
 
 // maxRounds ends a search that goes nowhere. Reaching it is an error of the
-// simulator.
+// simulator, unless peers are gone: those left may send a search in circles, which
+// then fails.
 const maxRounds = 64
 
+var errEndless = errors.New("sim: a search did not end")
+
 // searcher runs one search after the other without allocating.
+//
+// It follows a search no further than its outcome needs. Peers are ranks, so that
+// how many bits one shares with the key is seen from the path to the key, without
+// its identifier; identifiers are read where peers compete that share equally many.
+// In mode value a search ends with the first table that names a peer of the goal,
+// and the peers to ask are put in order only as far as they are asked.
 type searcher struct {
 	cfg    *RoundsConfig
 	pop    *population
 	tables tables
+	shape  *shape
+	depth  int // of the path to a key: deeper than most goals
 
-	best shortlist // closest peers known
-	goal shortlist // closest peers that exist
-	ask  []uint32  // peers of the current round
-	buf  []uint32
+	path  path
+	goal  goal
+	named []uint32 // whom the peers of a round named
+	met   met      // which of them are known
+	rest  []uint32 // scratch
+	dist  []uint64 // scratch
+
+	round   round    // mode value
+	best    nearest  // mode node: closest peers known
+	request []uint32 // mode node: whom to ask now
 }
 
 // outcome is what one search found and cost.
 type outcome struct {
 	rounds, messages, recall int
 	found                    bool
+	failed                   bool // in mode value: nobody was left to ask
 }
 
-func newSearcher(cfg *RoundsConfig, pop *population, t tables) *searcher {
-	widest := max(cfg.Concurrency, cfg.Later, cfg.Replication)
-	return &searcher{
-		cfg: cfg, pop: pop, tables: t,
-		best: newShortlist(widest), goal: newShortlist(cfg.Replication),
-		ask: make([]uint32, 0, widest), buf: make([]uint32, cfg.Bucket),
+func newSearcher(w *static) *searcher {
+	s := &searcher{
+		cfg: w.cfg, pop: w.pop, shape: w.shape, tables: w.tables(),
+		depth: bits.Len(uint(len(w.pop.ids)/w.cfg.Replication)) + 2,
 	}
+	s.path.pop = w.pop
+	s.best.room = w.cfg.Replication
+	if w.cfg.Stale > 0 {
+		s.best.room += remembered
+	}
+	return s
 }
 
 // search runs lookup number i: from a random peer for a random key.
 func (s *searcher) search(i int) (outcome, error) {
 	from, target := s.draw(i)
+	s.path.aim(target, s.depth)
 	if s.cfg.Mode == FindNode {
-		return s.findNode(from, target)
+		return s.findNode(from)
 	}
-	return s.findValue(from, target)
+	return s.findValue(from)
 }
 
 // draw returns who searches in lookup number i, and for what.
 func (s *searcher) draw(i int) (from uint32, target uint64) {
 	high, _ := bits.Mul64(stat.Hash(s.cfg.Seed, lookupPeer, uint64(i)), uint64(len(s.pop.ids)))
+	for again := uint64(1); !s.pop.live(uint32(high)); again++ {
+		high, _ = bits.Mul64(stat.Hash(s.cfg.Seed, lookupPeer, uint64(i), again), uint64(len(s.pop.ids)))
+	}
 	return uint32(high), stat.Hash(s.cfg.Seed, lookupKey, uint64(i))
 }
 
@@ -57,86 +83,20 @@ func (s *searcher) draw(i int) (from uint32, target uint64) {
 const (
 	lookupPeer = iota + 1
 	lookupKey
+	lookupStale
 )
 
-// findValue is the search of the balanced-buckets program: it ends at the first
-// contact with any of the peers closest to the key, and forgets the candidates of
-// earlier rounds. A peer that is one of them needs no hop. Messages are the tables
-// that were read, the first peer's own among them.
-func (s *searcher) findValue(from uint32, target uint64) (outcome, error) {
-	s.closest(target, -1)
-	limit := s.goal.last()
-	if s.pop.ids[from]^target <= limit {
-		return outcome{found: true, recall: 1}, nil
-	}
-	s.best.reset(s.cfg.Concurrency)
-	s.reply(from, target)
-	messages := 1
-	for hop := 1; hop <= maxRounds; hop++ {
-		if s.best.n > 0 && s.best.dist[0] <= limit {
-			return outcome{rounds: hop, messages: messages, found: true, recall: 1}, nil
-		}
-		s.ask = append(s.ask[:0], s.best.rank[:s.best.n]...)
-		s.best.reset(s.cfg.Later)
-		for _, peer := range s.ask {
-			s.reply(peer, target)
-		}
-		messages += len(s.ask)
-	}
-	return outcome{}, errors.New("sim: a search did not end")
-}
-
-// findNode is the whole lookup of Kademlia in rounds: it asks the closest peers
-// that it has not asked, until the closest that it knows have all answered. The
-// searching peer is neither asked nor found.
-func (s *searcher) findNode(from uint32, target uint64) (outcome, error) {
-	s.closest(target, int(from))
-	s.best.reset(s.cfg.Replication)
-	s.best.barred = s.pop.ids[from] ^ target
-	s.reply(from, target)
-	var out outcome
-	for {
-		s.ask = s.best.next(s.ask[:0], s.cfg.Concurrency)
-		if len(s.ask) == 0 {
-			break
-		}
-		if out.rounds++; out.rounds > len(s.pop.ids) {
-			return outcome{}, errors.New("sim: a search did not end")
-		}
-		out.messages += len(s.ask)
-		for _, peer := range s.ask {
-			s.reply(peer, target)
-		}
-	}
-	for _, d := range s.best.dist[:s.best.n] {
-		if d <= s.goal.last() {
-			out.recall++
-		}
-	}
-	out.found = s.best.n > 0 && s.best.dist[0] == s.goal.dist[0]
-	return out, nil
-}
-
-// closest fills the goal with the peers closest to the key, one left out.
-func (s *searcher) closest(target uint64, except int) {
-	s.goal.reset(s.cfg.Replication)
-	lo, hi := s.pop.around(target, s.cfg.Replication+1)
-	for rank := lo; rank < hi; rank++ {
-		if int(rank) != except {
-			s.goal.add(s.pop.ids[rank]^target, rank)
-		}
-	}
-}
-
-// reply adds what a peer answers to the shortlist.
-func (s *searcher) reply(peer uint32, target uint64) {
-	b := min(bits.LeadingZeros64(s.pop.ids[peer]^target), 63)
-	got := s.bucket(peer, b, target)
-	enough := 1
+// reply adds to those named whom a peer answers with that shares b bits with the
+// key, which is less than the path is deep.
+func (s *searcher) reply(peer uint32, b int) {
+	before, enough := len(s.named), 1
 	if s.cfg.Replies == ClosestReplies {
 		enough = s.cfg.Replication
 	}
-	if got >= enough {
+	// The candidates of the key's bucket share one bit more with the key.
+	lo, n := s.path.lo[b+1], s.path.size[b+1]
+	s.named = s.tables.members(peer, b, lo, lo+n, s.named)
+	if len(s.named)-before >= enough {
 		return
 	}
 	// The deeper buckets hold the next closest; they end where the peer is alone.
@@ -144,74 +104,145 @@ func (s *searcher) reply(peer uint32, target uint64) {
 		if lo, hi := s.pop.subtree(s.pop.ids[peer], deeper); hi-lo <= 1 {
 			break
 		}
-		got += s.bucket(peer, deeper, target)
+		lo, hi := s.pop.bucket(peer, deeper)
+		s.named = s.tables.members(peer, deeper, lo, hi, s.named)
 	}
-	for lower := b - 1; lower >= 0 && got < enough; lower-- {
-		got += s.bucket(peer, lower, target)
+	for lower := b - 1; lower >= 0 && len(s.named)-before < enough; lower-- {
+		lo, hi := s.pop.bucket(peer, lower)
+		s.named = s.tables.members(peer, lower, lo, hi, s.named)
 	}
 }
 
-func (s *searcher) bucket(peer uint32, b int, target uint64) int {
-	members := s.tables.members(peer, b, s.buf)
-	for _, rank := range members {
-		s.best.add(s.pop.ids[rank]^target, rank)
+// distances returns those of some peers. It is valid until the next call.
+func (s *searcher) distances(ranks []uint32) []uint64 {
+	s.dist = s.dist[:0]
+	for _, rank := range ranks {
+		s.dist = append(s.dist, s.pop.ids[rank]^s.path.key)
 	}
-	return len(members)
+	return s.dist
 }
 
-// shortlist keeps the closest peers in ascending order of their distances, which
-// are all different.
-type shortlist struct {
-	n, room int
-	barred  uint64 // distance of a peer that is never added, if there is one
-	dist    []uint64
-	rank    []uint32
-	asked   []bool
+// closest moves the n closest of some peers to the front, closest first, and
+// returns them.
+func (s *searcher) closest(ranks []uint32, n int) []uint32 {
+	dist := s.distances(ranks)
+	if n = min(n, len(ranks)); n == 0 {
+		return nil
+	}
+	for i, d := range dist {
+		at := min(i, n)
+		if at == n && d >= dist[n-1] {
+			continue
+		}
+		rank := ranks[i]
+		if at == n {
+			at--
+		}
+		for ; at > 0 && dist[at-1] > d; at-- {
+			dist[at], ranks[at] = dist[at-1], ranks[at-1]
+		}
+		dist[at], ranks[at] = d, rank
+	}
+	return ranks[:n]
 }
 
-func newShortlist(room int) shortlist {
-	return shortlist{room: room, dist: make([]uint64, room), rank: make([]uint32, room), asked: make([]bool, room)}
+// goal is the peers closest to a key that answer.
+type goal struct {
+	size   int    // how many
+	except uint32 // is not one of them
+	depth  int    // of the smallest subtree around the key that holds them all
 }
 
-// reset empties the list and sets its room, at most that of its creation. The
-// largest distance stands for a barred peer that does not exist.
-func (l *shortlist) reset(room int) { l.n, l.room, l.barred = 0, room, ^uint64(0) }
+// nobody is no peer's rank.
+const nobody = ^uint32(0)
 
-// last returns the largest distance, the largest number of an empty list.
-func (l *shortlist) last() uint64 {
-	if l.n == 0 {
-		return ^uint64(0)
+// seek sets the goal of a search.
+func (s *searcher) seek(except uint32) {
+	s.goal = goal{size: s.cfg.Replication, except: except}
+	d := s.path.bottom
+	for d > 0 && s.present(d) < s.goal.size {
+		d--
 	}
-	return l.dist[l.n-1]
-}
-
-// add inserts a peer unless it is known or too far.
-func (l *shortlist) add(dist uint64, rank uint32) {
-	if l.n == l.room && dist >= l.dist[l.n-1] {
-		return
-	}
-	at := l.n
-	for at > 0 && l.dist[at-1] > dist {
-		at--
-	}
-	if at > 0 && l.dist[at-1] == dist || dist == l.barred {
-		return
-	}
-	l.n = min(l.n+1, l.room)
-	copy(l.dist[at+1:l.n], l.dist[at:])
-	copy(l.rank[at+1:l.n], l.rank[at:])
-	copy(l.asked[at+1:l.n], l.asked[at:])
-	l.dist[at], l.rank[at], l.asked[at] = dist, rank, false
-}
-
-// next appends up to n of the closest peers that were not asked, and marks them.
-func (l *shortlist) next(to []uint32, n int) []uint32 {
-	for at := 0; at < l.n && n > 0; at++ {
-		if !l.asked[at] {
-			l.asked[at] = true
-			to = append(to, l.rank[at])
-			n--
+	for ; d < 63; d++ {
+		if d == s.path.bottom {
+			s.path.deepen()
+		}
+		if s.present(d+1) < s.goal.size {
+			break
 		}
 	}
-	return to
+	s.goal.depth = d
+}
+
+// present counts the peers of a subtree around the key that the goal may consist
+// of.
+func (s *searcher) present(d int) int {
+	n := int(s.path.size[d])
+	if s.path.holds(d, s.goal.except) {
+		n--
+	}
+	if s.pop.gone != nil {
+		for rank := s.path.lo[d]; rank < s.path.lo[d]+s.path.size[d]; rank++ {
+			if !s.pop.live(rank) {
+				n--
+			}
+		}
+	}
+	return n
+}
+
+// reached reports whether a peer is one of the goal.
+func (s *searcher) reached(rank uint32) bool {
+	return s.path.holds(s.goal.depth, rank) && rank != s.goal.except && s.pop.live(rank) &&
+		(s.path.holds(s.goal.depth+1, rank) || s.ahead(rank) < s.goal.size)
+}
+
+// ahead counts the peers that come before one that is in the goal's subtree but
+// not in the next deeper one.
+func (s *searcher) ahead(rank uint32) int {
+	lo, n := s.path.lo[s.goal.depth], s.path.size[s.goal.depth]
+	if from := s.path.lo[s.goal.depth+1]; from == lo { // the half that the peer is in
+		lo += s.path.size[s.goal.depth+1]
+	}
+	n -= s.path.size[s.goal.depth+1]
+	ids := s.pop.ids[lo : lo+n]
+	dist, closer := s.pop.ids[rank]^s.path.key, s.present(s.goal.depth+1)
+	for _, id := range ids {
+		if id^s.path.key < dist {
+			closer++
+		}
+	}
+	if s.goal.except-lo < n && s.pop.ids[s.goal.except]^s.path.key < dist {
+		closer--
+	}
+	if s.pop.gone != nil {
+		for i, id := range ids {
+			if id^s.path.key < dist && !s.pop.live(lo+uint32(i)) {
+				closer--
+			}
+		}
+	}
+	return closer
+}
+
+// met remembers peers, until others take their place.
+type met struct {
+	mark uint64 // in the upper half of a slot: of this round or search
+	slot [1024]uint64
+}
+
+// forget forgets all peers.
+func (m *met) forget() {
+	if m.mark += 1 << 32; m.mark == 0 {
+		m.slot, m.mark = [1024]uint64{}, 1<<32
+	}
+}
+
+// note remembers a peer. It reports whether the peer is known for certain, and
+// whether it may be, because another one took its place since.
+func (m *met) note(rank uint32) (known, maybe bool) {
+	slot := &m.slot[rank%uint32(len(m.slot))]
+	was, now := *slot, m.mark|uint64(rank)
+	*slot = now
+	return was == now, was>>32 == now>>32
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/shoalnet/shoal/node"
+	"github.com/shoalnet/shoal/stat"
 	"github.com/shoalnet/shoal/wire"
 )
 
@@ -16,18 +17,12 @@ func (s *shard) send(p *member, r node.Send) {
 		s.plan(p, s.now+dialTimeout, event{kind: fails, peer: p.number, ref: uint64(r.Ref), reason: node.Unreachable, other: -1})
 		return
 	}
-	var open session
-	warm := s.world.cfg.Datagrams
-	if !warm {
-		open, warm = p.sessions.use(to)
-	}
-	if !warm {
-		open.ready = s.now + s.rtt(p, to)
-		s.connect(p, to, open.ready)
+	if !s.world.cfg.Datagrams && !p.sessions.use(to) {
+		s.connect(p, to, s.rtt(p, to))
 		s.count(r.Priority, sessionBytes)
 	}
 	request := event{
-		kind: receives, peer: to, other: p.number, ref: uint64(r.Ref), since: s.now, dial: max(open.ready-s.now, 0),
+		kind: receives, peer: to, other: p.number, ref: uint64(r.Ref), since: s.now, dial: p.wait(to, s.now),
 		protocol: r.Protocol, priority: r.Priority, oneWay: r.OneWay, body: r.Body,
 	}
 	s.count(r.Priority, s.world.size(r.Protocol, r.Body))
@@ -50,8 +45,8 @@ func (s *shard) received(p *member, request event) (number uint64) {
 	}
 	if s.world.cfg.Datagrams {
 		p.node.Tell(s.now, node.Met{Peer: s.world.peers[request.other].id, Server: true})
-	} else if _, open := p.sessions.use(request.other); !open {
-		s.connect(p, request.other, s.now)
+	} else if !p.sessions.use(request.other) {
+		s.connect(p, request.other, 0)
 		if request.dial == 0 {
 			in.late = s.rtt(p, request.other)
 			in.dial = in.late
@@ -111,26 +106,27 @@ func (s *shard) rtt(p *member, other int32) time.Duration {
 }
 
 // way returns how long a message takes to another peer, or that it never arrives.
-// It takes at least half of the round-trip time.
 func (s *shard) way(p *member, other int32) (time.Duration, bool) {
 	cfg := &s.world.cfg
 	if cfg.Cut != nil && cfg.Cut(int(p.place), int(s.world.peers[other].place), s.now) {
 		return 0, false
 	}
-	rtt := s.rtt(p, other)
-	way := rtt / 2
-	if cfg.Jitter > 0 {
-		way += time.Duration(cfg.Jitter * p.dice.ExpFloat64() * float64(rtt/2))
-	}
-	if cfg.Loss == 0 {
-		return way, true
+	return way(&p.dice, cfg.Jitter, cfg.Loss, s.rtt(p, other))
+}
+
+// way returns how long a message takes one way, or that it never arrives. It
+// takes at least half of the round-trip time.
+func way(dice *stat.Stream, jitter, loss float64, rtt time.Duration) (time.Duration, bool) {
+	took := rtt/2 + time.Duration(jitter*dice.ExpFloat64()*float64(rtt/2))
+	if loss == 0 {
+		return took, true
 	}
 	timeout := rtt + rtt/2 + ackDelay
 	for range maxTries {
-		if p.dice.Float64() >= cfg.Loss {
-			return way, true
+		if dice.Float64() >= loss {
+			return took, true
 		}
-		way += timeout
+		took += timeout
 		timeout *= 2
 	}
 	return 0, false

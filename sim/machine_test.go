@@ -2,7 +2,6 @@ package sim
 
 import (
 	"cmp"
-	"math/bits"
 	"slices"
 	"testing"
 	"time"
@@ -22,43 +21,47 @@ func TestKernelIsMachine(t *testing.T) {
 	for _, replies := range []string{BucketReplies, ClosestReplies} {
 		for _, concurrency := range []int{1, 3, 10} {
 			cfg := RoundsConfig{Peers: 3000, Mode: FindNode, Replies: replies, Concurrency: concurrency, Seed: uint64(concurrency)}
-			if err := cfg.complete(); err != nil {
-				t.Fatal(err)
+			if concurrency == 10 {
+				cfg.Stale = 0.3
 			}
-			pop := newPopulation(cfg.Peers, cfg.Seed)
-			tables, err := newExplicit(t.Context(), pop, cfg.Bucket, cfg.Admission, cfg.Seed, 2)
+			w, err := staticOf(cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := newSearcher(&cfg, pop, tables)
-			d := roundDriver{cfg: &cfg, pop: pop, tables: tables}
+			s, d := newSearcher(w), roundDriver{plain{w.cfg, w.pop, w.tables()}}
 			for i := range lookups {
 				from, target := s.draw(i)
-				got, err := s.findNode(from, target)
+				got, err := s.search(i)
 				if err != nil {
 					t.Fatal(err)
 				}
 				rounds, messages, found := d.search(from, target)
-				if got.rounds != rounds || got.messages != messages || !slices.Equal(s.best.dist[:s.best.n], found) {
+				if same := slices.Equal(s.answered(), found); got.rounds != rounds || got.messages != messages || !same {
 					t.Fatalf("%s replies, concurrency %d, lookup %d: kernel %d rounds, %d messages; machine %d, %d; the same peers: %v",
-						replies, concurrency, i, got.rounds, got.messages, rounds, messages, slices.Equal(s.best.dist[:s.best.n], found))
+						replies, concurrency, i, got.rounds, got.messages, rounds, messages, same)
 				}
 			}
 		}
 	}
 }
 
-// roundDriver drives lookup.Search in rounds over static tables.
-type roundDriver struct {
-	cfg    *RoundsConfig
-	pop    *population
-	tables tables
+// answered returns the distances of the closest peers that answered a whole lookup.
+func (s *searcher) answered() (dist []uint64) {
+	for _, p := range s.best.peers {
+		if p.asked && s.pop.live(p.rank) && len(dist) < s.cfg.Replication {
+			dist = append(dist, p.dist)
+		}
+	}
+	return dist
 }
+
+// roundDriver drives lookup.Search in rounds over static tables.
+type roundDriver struct{ plain }
 
 func (d *roundDriver) search(from uint32, target uint64) (rounds, messages int, found []uint64) {
 	search := lookup.New(lookup.Config{
 		Target: key.ID{target}, Self: key.ID{d.pop.ids[from]}, K: d.cfg.Replication,
-		Settings: lookup.Settings{Alpha: d.cfg.Concurrency, Order: lookup.Distance, Hard: time.Second},
+		Settings: lookup.Settings{Alpha: d.cfg.Concurrency, Order: lookup.Distance, Hard: time.Second, Refill: 1000},
 	}, d.reply(from, target))
 	for !search.Done() {
 		var asked []key.ID
@@ -69,7 +72,11 @@ func (d *roundDriver) search(from uint32, target uint64) (rounds, messages int, 
 			rounds++
 		}
 		for _, peer := range asked {
-			search.Answer(peer, d.reply(d.pop.lower(peer.Short()), target))
+			if rank := d.pop.lower(peer.Short()); d.pop.live(rank) {
+				search.Answer(peer, d.reply(rank, target))
+			} else {
+				search.Fail(peer)
+			}
 		}
 	}
 	for _, id := range search.Result(d.cfg.Replication, nil) {
@@ -78,28 +85,10 @@ func (d *roundDriver) search(from uint32, target uint64) (rounds, messages int, 
 	return rounds, search.Queries(), found
 }
 
-// reply is the rule of replies, written for clarity.
-func (d *roundDriver) reply(peer uint32, target uint64) []key.ID {
-	buckets := make([][]uint32, 64)
-	for b := range buckets {
-		if lo, hi := d.pop.subtree(d.pop.ids[peer], b); hi-lo > 1 {
-			buckets[b] = d.tables.members(peer, b, nil)
-		}
-	}
-	b := bits.LeadingZeros64(d.pop.ids[peer] ^ target)
-	known := slices.Concat(buckets...)
-	if d.cfg.Replies == BucketReplies {
-		known = buckets[b]
-		if len(known) == 0 {
-			known = slices.Concat(buckets[b+1:]...)
-		}
-		for lower := b - 1; lower >= 0 && len(known) == 0; lower-- {
-			known = buckets[lower]
-		}
-	}
-	known = slices.Clone(known)
+// reply returns the closest of what a peer answers.
+func (d *roundDriver) reply(peer uint32, target uint64) (out []key.ID) {
+	known := d.plain.reply(peer, target)
 	slices.SortFunc(known, func(x, y uint32) int { return cmp.Compare(d.pop.ids[x]^target, d.pop.ids[y]^target) })
-	var out []key.ID
 	for _, rank := range known[:min(len(known), d.cfg.Replication)] {
 		out = append(out, key.ID{d.pop.ids[rank]})
 	}

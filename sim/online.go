@@ -86,6 +86,7 @@ type OnlineRow struct {
 type OnlineResult struct {
 	Config     OnlineConfig `json:"config"`
 	Rows       []OnlineRow  `json:"rows"`
+	Networks   int          `json:"networks"` // that the rows are means of
 	CPUSeconds float64      `json:"cpu_s"`
 	Seed       uint64       `json:"seed"`
 	Digest     string       `json:"digest"` // of all lookups, 16 hexadecimal digits
@@ -149,7 +150,7 @@ func RunOnline(ctx context.Context, cfg OnlineConfig, progress func(done, total 
 		return OnlineResult{}, err
 	}
 	out := OnlineResult{
-		Config: cfg, Rows: e.rows(), Seed: cfg.Seed, Digest: fmt.Sprintf("%016x", e.digest),
+		Config: cfg, Rows: e.rows(), Networks: e.done, Seed: cfg.Seed, Digest: fmt.Sprintf("%016x", e.digest),
 		Interrupted: err != nil, CPUSeconds: (CPUTime() - cpu).Seconds(),
 	}
 	return out, err
@@ -231,7 +232,7 @@ const (
 func keeperOf(rule string) (keeper, error) {
 	switch rule {
 	case FirstSeen:
-		return &places{victim: nobody}, nil
+		return &places{victim: keepAll}, nil
 	case Literal:
 		return &places{victim: literal}, nil
 	case Level:

@@ -76,7 +76,7 @@ func (d *roundSearch) there(rank uint32) bool { return d.world.there(rank, d.wor
 func (d *roundSearch) reply(peer uint32, target uint64) []key.ID {
 	ids := d.world.pop.ids
 	known := d.buf[:0]
-	take := func(b int) { known = append(known, d.tables.members(peer, b, nil)...) }
+	take := func(b int) { known = d.tables.members(peer, b, 0, 0, known) }
 	b := min(bits.LeadingZeros64(ids[peer]^target), 63)
 	take(b)
 	if len(known) == 0 {

@@ -7,9 +7,9 @@ import (
 	"github.com/shoalnet/shoal/stat"
 )
 
-// step is how often members are asked whether they are still there, and the
+// pause is how often members are asked whether they are still there, and the
 // length of a step of presence.
-const step = 10 * time.Minute
+const pause = 10 * time.Minute
 
 // presence says who is there at each step of a world. Identifiers are those of
 // everybody who ever is.
@@ -27,14 +27,15 @@ type presence struct {
 // atRest is a world without churn.
 func atRest(peers int, seed uint64) *presence {
 	pop := newPopulation(peers, seed)
-	return &presence{pop: pop, rosters: [][]uint32{pop.ranks}, online: pop.ranks}
+	all := ranksOf(0, uint32(peers))
+	return &presence{pop: pop, rosters: [][]uint32{all}, online: all}
 }
 
 // renewed is a world of places whose peers leave and are replaced by others, from
 // the steady state on.
 func renewed(peers, steps int, churn Churn, seed uint64) *presence {
 	p := &presence{}
-	line := timeline{churn: &churn, seed: seed, horizon: time.Duration(steps) * step}
+	line := timeline{churn: &churn, seed: seed, horizon: time.Duration(steps) * pause}
 	for place := range uint64(peers) {
 		p.stays = append(p.stays, line.stays(place, clock{cycle: &Cycle{}})...)
 	}
@@ -42,7 +43,7 @@ func renewed(peers, steps int, churn Churn, seed uint64) *presence {
 	stat.NewStream(seed, "sim.ranks").Shuffle(len(p.stays), func(i, j int) { p.stays[i], p.stays[j] = p.stays[j], p.stays[i] })
 	p.pop = newPopulation(len(p.stays), seed)
 	for i := range steps {
-		p.rosters = append(p.rosters, p.present(time.Duration(i)*step))
+		p.rosters = append(p.rosters, p.present(time.Duration(i)*pause))
 	}
 	p.online = p.present(p.lookupsAt())
 	return p
@@ -55,7 +56,7 @@ func (p *presence) there(rank uint32, at time.Duration) bool {
 
 // present lists those who are online at a time, in order.
 func (p *presence) present(at time.Duration) (ranks []uint32) {
-	for _, rank := range p.pop.ranks {
+	for rank := range uint32(len(p.pop.ids)) {
 		if p.there(rank, at) {
 			ranks = append(ranks, rank)
 		}
@@ -64,7 +65,7 @@ func (p *presence) present(at time.Duration) (ranks []uint32) {
 }
 
 // lookupsAt is when lookups begin.
-func (p *presence) lookupsAt() time.Duration { return time.Duration(len(p.rosters)-1)*step + step/2 }
+func (p *presence) lookupsAt() time.Duration { return time.Duration(len(p.rosters)-1)*pause + pause/2 }
 
 // joins returns the step from which a peer has had a table: the first that begins
 // after it came, or the last of all.
@@ -72,7 +73,7 @@ func (p *presence) joins(rank uint32) int {
 	if p.stays == nil {
 		return 0
 	}
-	return min(int((p.stays[rank].from+step-1)/step), len(p.rosters)-1)
+	return min(int((p.stays[rank].from+pause-1)/pause), len(p.rosters)-1)
 }
 
 // candidates returns who of a step's roster belongs into a bucket of a peer.

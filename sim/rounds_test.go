@@ -10,8 +10,6 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
-
-	"github.com/shoalnet/shoal/stat"
 )
 
 func rounds(t *testing.T, cfg RoundsConfig) RoundsResult {
@@ -73,6 +71,21 @@ func TestBalancedBuckets(t *testing.T) {
 	}
 }
 
+// A million peers, against an independent program (200,000 searches), in the memory
+// that is promised.
+func TestMillionPeers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a second")
+	}
+	out := rounds(t, RoundsConfig{Peers: 1_000_000, Lookups: 200_000, Seed: 1})
+	if math.Abs(out.HopsMean-2.7314) > 0.004 || math.Abs(out.MessagesPerLookup-25.67) > 0.05 {
+		t.Errorf("%.4f hops, %.2f tables; want 2.7314, 25.67", out.HopsMean, out.MessagesPerLookup)
+	}
+	if out.BytesPerNode > 15 {
+		t.Errorf("%.1f bytes a peer", out.BytesPerNode)
+	}
+}
+
 // Ten peers in each round instead of ten and then twenty: the same hops, fewer
 // tables read.
 func TestLaterRounds(t *testing.T) {
@@ -114,12 +127,37 @@ func TestFindNodeRounds(t *testing.T) {
 	}
 }
 
+// Peers that are gone cost hops and messages, and some lookups; the goal is those
+// that answer.
+func TestStalePeers(t *testing.T) {
+	cfg := RoundsConfig{Peers: 5000, Lookups: 5000, Seed: 3}
+	var last RoundsResult
+	for i, stale := range []float64{0, 0.6, 0.8} {
+		cfg.Stale = stale
+		out := rounds(t, cfg)
+		if out.Failed != int64(math.Round(float64(cfg.Lookups)*(1-out.SuccessRatio))) {
+			t.Errorf("stale %v: %d failed, success %v", stale, out.Failed, out.SuccessRatio)
+		}
+		if i > 0 && (out.HopsMean <= last.HopsMean || out.SuccessRatio > last.SuccessRatio) {
+			t.Errorf("stale %v: %v hops, success %v after %v hops, success %v", stale, out.HopsMean, out.SuccessRatio, last.HopsMean, last.SuccessRatio)
+		}
+		last = out
+	}
+	if last.Failed == 0 {
+		t.Error("nobody fails although 0.6 are gone")
+	}
+	cfg.Mode, cfg.Stale = FindNode, 0.3
+	if out := rounds(t, cfg); out.SuccessRatio < 0.99 {
+		t.Errorf("whole lookups: success %v", out.SuccessRatio)
+	}
+}
+
 // Same seed, same digest, for any number of workers; another seed, another one.
 func TestRoundsRepeat(t *testing.T) {
 	for _, mode := range []string{FindValue, FindNode} {
 		cfg := RoundsConfig{Peers: 3000, Lookups: 5000, Mode: mode, Admission: Balanced, Seed: 5, Workers: 1}
 		first := rounds(t, cfg)
-		for _, workers := range []int{1, 2, 7} {
+		for _, workers := range []int{1, 2, 4, 16} {
 			cfg.Workers = workers
 			if again := rounds(t, cfg); again.Digest != first.Digest || !slices.Equal(again.HopsHistogram, first.HopsHistogram) {
 				t.Errorf("mode %s: %d workers have another digest than one", mode, workers)
@@ -140,7 +178,11 @@ func TestRoundsConfig(t *testing.T) {
 		`admission "last"`:       {Peers: 100, Admission: "last"},
 		`mode "nb"`:              {Peers: 100, Mode: "nb"},
 		`replies "all"`:          {Peers: 100, Replies: "all"},
-		"MiB, more than 8192":    {Peers: 1 << 17, Bucket: 1 << 12},
+		"stale share 1":          {Peers: 100, Stale: 1},
+		"of 40 peers answer":     {Peers: 40, Stale: 0.9},
+		`tables "none"`:          {Peers: 100, Tables: "none"},
+		"bucket 1 of 0":          {Peers: 100, Shape: []int{20, 0}},
+		"MiB, more than 8192":    {Peers: 1 << 17, Bucket: 1 << 12, Tables: Explicit},
 		"concurrency -3: want 1": {Peers: 100, Concurrency: -3},
 	} {
 		if _, err := RunRounds(t.Context(), cfg, nil); err == nil || !strings.Contains(err.Error(), want) {
@@ -171,12 +213,12 @@ func TestPopulation(t *testing.T) {
 			}
 		}
 		lo, hi := pop.subtree(id, length)
-		if got := pop.ranks[lo:hi]; !slices.Equal(got, want) {
+		if got := ranksOf(lo, hi); !slices.Equal(got, want) {
 			t.Fatalf("subtree of %d bits = %v, want %v", length, got, want)
 		}
 		k := rapid.IntRange(1, n).Draw(t, "closest")
 		lo, hi = pop.around(id, k)
-		inside := slices.Clone(pop.ranks[lo:hi])
+		inside := ranksOf(lo, hi)
 		closer := func(a, b uint32) int {
 			if pop.ids[a]^id < pop.ids[b]^id {
 				return -1
@@ -184,7 +226,7 @@ func TestPopulation(t *testing.T) {
 			return 1
 		}
 		slices.SortFunc(inside, closer)
-		all := slices.Clone(pop.ranks)
+		all := ranksOf(0, uint32(n))
 		slices.SortFunc(all, closer)
 		if len(inside) < k || !slices.Equal(inside[:k], all[:k]) {
 			t.Fatalf("the %d closest are not all in the subtree around the key", k)
@@ -192,89 +234,27 @@ func TestPopulation(t *testing.T) {
 	})
 }
 
-// A bucket of either admission holds distinct candidates, all if there is room;
-// a balanced one is even at every branch that allows it.
-func TestExplicitTables(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		pop := newPopulation(rapid.IntRange(2, 300).Draw(t, "peers"), rapid.Uint64().Draw(t, "seed"))
-		size := rapid.IntRange(1, 9).Draw(t, "size")
-		admission := rapid.SampledFrom([]string{First, Balanced}).Draw(t, "admission")
-		tables, err := newExplicit(context.Background(), pop, size, admission, 1, 2)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for peer := range uint32(len(pop.ids)) {
-			for b := range 20 {
-				lo, hi := pop.bucket(peer, b)
-				got := slices.Sorted(slices.Values(tables.members(peer, b, nil)))
-				if len(got) != min(size, int(hi-lo)) || len(slices.Compact(slices.Clone(got))) != len(got) {
-					t.Fatalf("bucket %d of %d candidates holds %v", b, hi-lo, got)
-				}
-				if len(got) > 0 && (got[0] < lo || got[len(got)-1] >= hi) {
-					t.Fatalf("bucket %d of ranks %d to %d holds %v", b, lo, hi, got)
-				}
-				if admission == Balanced {
-					checkBalance(t, pop, got, lo, hi, b+1)
-				}
-			}
-		}
-	})
-}
-
-func checkBalance(t *rapid.T, pop *population, members []uint32, lo, hi uint32, depth int) {
-	if len(members) < 2 || int(hi-lo) == len(members) {
-		return
-	}
-	middle := pop.lower(pop.ids[lo]>>(64-depth)<<(64-depth) | 1<<(63-depth))
-	split, _ := slices.BinarySearch(members, middle)
-	left, right := split, len(members)-split
-	if left+1 < right && left < int(middle-lo) || right+1 < left && right < int(hi-middle) {
-		t.Fatalf("%d and %d members of %d and %d candidates", left, right, middle-lo, hi-middle)
-	}
-	checkBalance(t, pop, members[:split], lo, middle, depth+1)
-	checkBalance(t, pop, members[split:], middle, hi, depth+1)
-}
-
-// Smaller buckets hold a part of larger ones, so that sizes can be compared on
-// the same luck.
-func TestNestedTables(t *testing.T) {
-	pop := newPopulation(2000, 1)
-	small, err := newExplicit(t.Context(), pop, 5, First, 1, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	large, err := newExplicit(t.Context(), pop, 20, First, 1, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for peer := range uint32(2000) {
-		of := large.members(peer, 0, nil)
-		if got := small.members(peer, 0, nil); !slices.Equal(got, of[:5]) {
-			t.Fatalf("peer %d: 5 members %v, 20 members %v", peer, got, of)
-		}
-	}
-}
-
 func TestSearchDoesNotAllocate(t *testing.T) {
-	for _, mode := range []string{FindValue, FindNode} {
-		cfg := RoundsConfig{Peers: 2000, Mode: mode, Seed: 1}
-		if err := cfg.complete(); err != nil {
-			t.Fatal(err)
-		}
-		pop := newPopulation(cfg.Peers, 1)
-		tables, err := newExplicit(t.Context(), pop, cfg.Bucket, cfg.Admission, 1, 1)
+	for _, cfg := range []RoundsConfig{
+		{}, {Mode: FindNode}, {Mode: FindNode, Stale: 0.2}, {Stale: 0.2}, {Tables: Explicit}, {Admission: Stratified}, {Admission: Near},
+	} {
+		cfg.Peers, cfg.Seed = 2000, 1
+		w, err := staticOf(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, i := newSearcher(&cfg, pop, tables), 0
-		allocs := testing.AllocsPerRun(200, func() {
+		s, i := newSearcher(w), 0
+		search := func() {
 			i++
 			if _, err := s.search(i); err != nil {
 				t.Fatal(err)
 			}
-		})
-		if allocs != 0 {
-			t.Errorf("mode %s: %v allocations a search", mode, allocs)
+		}
+		for range 2000 { // until its scratch is as large as any search needs
+			search()
+		}
+		if allocs := testing.AllocsPerRun(200, search); allocs != 0 {
+			t.Errorf("%+v: %v allocations a search", cfg, allocs)
 		}
 	}
 }
@@ -291,24 +271,21 @@ func TestHistogram(t *testing.T) {
 
 func BenchmarkRounds(b *testing.B) {
 	for _, mode := range []string{FindValue, FindNode} {
-		b.Run(mode, func(b *testing.B) {
-			cfg := RoundsConfig{Peers: 25_000, Mode: mode, Seed: stat.Hash(1)}
-			if err := cfg.complete(); err != nil {
-				b.Fatal(err)
-			}
-			pop := newPopulation(cfg.Peers, 1)
-			tables, err := newExplicit(b.Context(), pop, cfg.Bucket, cfg.Admission, 1, 2)
-			if err != nil {
-				b.Fatal(err)
-			}
-			s, i := newSearcher(&cfg, pop, tables), 0
-			b.ReportAllocs()
-			for b.Loop() {
-				i++
-				if _, err := s.search(i); err != nil {
+		for _, tables := range []string{Implicit, Explicit} {
+			b.Run(mode+"/"+tables, func(b *testing.B) {
+				w, err := staticOf(RoundsConfig{Peers: 25_000, Mode: mode, Tables: tables, Seed: 1})
+				if err != nil {
 					b.Fatal(err)
 				}
-			}
-		})
+				s, i := newSearcher(w), 0
+				b.ReportAllocs()
+				for b.Loop() {
+					i++
+					if _, err := s.search(i); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
 	}
 }

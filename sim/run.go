@@ -56,10 +56,13 @@ type slot struct {
 	open       []int32 // samples under way
 }
 
+// space is that of the identifiers: as many bits as tell all peers apart, because
+// every table holds hundreds of them.
+const space key.Space = 64
+
 // identity returns the identifier of a slot's n-th peer.
 func identity(seed, slot, generation uint64) key.ID {
-	draw := stat.NewStream(seed, "sim.identity", slot, generation)
-	return key.ID{draw.Uint64(), draw.Uint64(), draw.Uint64(), draw.Uint64()}
+	return key.ID{stat.NewStream(seed, "sim.identity", slot, generation).Uint64()}
 }
 
 // newRun builds the network as it is at the start.
@@ -212,7 +215,7 @@ func (r *run) expect() error {
 
 func (r *run) node(id key.ID, seed uint64) (*node.Node, error) {
 	return node.New(node.Config{
-		Self: id, Knobs: r.cfg.Knobs, Seed: stat.Hash(r.cfg.Seed, seed), Server: true,
+		Self: id, Space: space, Knobs: r.cfg.Knobs, Seed: stat.Hash(r.cfg.Seed, seed), Server: true,
 		Protocols: []node.NewProtocol{kad.New},
 	})
 }
@@ -401,12 +404,14 @@ func (r *run) beat() time.Duration {
 func (r *run) play(ctx context.Context, progress func(passed, total time.Duration, begun int)) error {
 	var halt atomic.Bool
 	defer context.AfterFunc(ctx, func() { halt.Store(true) })()
-	r.world.run(r.begins, &halt)
-	before := r.sum(func(p *part) int { return int(p.shard.background) })
-	for now, beat := r.begins, r.beat(); ; {
+	before := 0 // bytes of maintenance when measuring begins
+	for now, beat := dawn, r.beat(); ; {
 		if ctx.Err() != nil {
 			r.abandon(before)
 			return fmt.Errorf("sim: stopped: %w", ctx.Err())
+		}
+		if now == r.begins {
+			before = r.sum(func(p *part) int { return int(p.shard.background) })
 		}
 		begun := r.sum(func(p *part) int { return len(p.samples) })
 		if !r.stopped && (now >= r.ends || r.cfg.Lookups > 0 && begun >= r.cfg.Lookups) {
@@ -418,9 +423,13 @@ func (r *run) play(ctx context.Context, progress func(passed, total time.Duratio
 		if r.stopped && r.sum(func(p *part) int { return p.open }) == 0 {
 			return nil
 		}
-		if now += beat; !r.stopped {
-			now = min(now, r.ends)
+		next := now + beat
+		for _, look := range [2]time.Duration{r.begins, r.ends} { // not to be missed
+			if now < look && look < next {
+				next = look
+			}
 		}
+		now = next
 		r.world.run(now, &halt)
 	}
 }

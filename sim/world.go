@@ -85,6 +85,7 @@ type member struct {
 	place    int32
 	wakeAt   time.Duration
 	sessions sessions
+	opening  []opening
 	inward   inward
 	store    store
 	dice     stat.Stream // of what it sends
@@ -152,7 +153,7 @@ func (w *World) start(peer int, n *node.Node) {
 // Kill makes a peer silent for good. Others learn it by asking in vain.
 func (w *World) Kill(peer int) {
 	p := w.peers[peer]
-	p.node, p.sessions, p.inward, p.store, p.calls = nil, nil, inward{}, store{}, nil
+	p.node, p.sessions, p.opening, p.inward, p.store, p.calls = nil, nil, nil, inward{}, store{}, nil
 }
 
 // Node returns the node of a peer, nil if it is gone.

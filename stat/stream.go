@@ -40,6 +40,11 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
+// Mix maps a word to another one, each to its own, that looks unrelated: what
+// Stream returns for consecutive multiples of an odd constant. It is for loops that
+// draw by number and have no time for Hash. About 1 ns, less in a loop.
+func Mix(x uint64) uint64 { return mix(x) }
+
 // Hash mixes words into one. It is stateless, fast and not for secrets. Order
 // and number of the words matter.
 func Hash(words ...uint64) uint64 {

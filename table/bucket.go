@@ -1,17 +1,19 @@
 package table
 
 import (
+	"bytes"
 	"math"
 	"time"
 
 	"github.com/shoalnet/shoal/key"
 )
 
-// bucket holds its members first. Its contacts lie in slices of equal length, so
-// that looking for a peer reads first words alone: with many peers in a process
-// nearly every look is at memory that the caches have forgotten. Invariant:
-// members <= len(pool).
+// bucket holds its members first. Its contacts lie in slices of equal length.
+// Looking for a peer, which an event does six times in the mean, reads a byte of
+// each, many at once, and nearly nothing else: BenchmarkFind. Invariant: members
+// <= len(pool).
 type bucket struct {
+	tags    []byte   // last bytes of heads
 	heads   []uint64 // first words of the identifiers
 	pool    []contact
 	wide    []wide // nil while all is 0
@@ -43,28 +45,36 @@ type wide struct {
 	group uint32
 }
 
-func tailOf(id key.ID) [3]uint64 { return [3]uint64(id[1:]) }
+func tagOf(id *key.ID) byte { return byte(id[0]) }
 
-// find returns the place of a peer in the pool, -1 if it is not known.
-func (k *bucket) find(id key.ID) int {
-	for i, head := range k.heads {
-		if head == id[0] && k.tail(i) == tailOf(id) {
-			return i
+// find returns the place of a peer in the pool, -1 if it is not known. Identifiers
+// go by reference where every event passes: as values they are copied each time.
+func (k *bucket) find(id *key.ID) int {
+	for from := 0; ; from++ {
+		i := bytes.IndexByte(k.tags[from:], tagOf(id))
+		if i < 0 {
+			return -1
+		}
+		if from += i; k.heads[from] == id[0] && k.hasTail(from, id) {
+			return from
 		}
 	}
-	return -1
 }
 
-func (k *bucket) tail(i int) [3]uint64 {
+func (k *bucket) hasTail(i int, id *key.ID) bool {
 	if k.wide == nil {
-		return [3]uint64{}
+		return id[1]|id[2]|id[3] == 0
 	}
-	return k.wide[i].tail
+	w := &k.wide[i]
+	return w.tail[0] == id[1] && w.tail[1] == id[2] && w.tail[2] == id[3]
 }
 
 func (k *bucket) id(i int) key.ID {
-	tail := k.tail(i)
-	return key.ID{k.heads[i], tail[0], tail[1], tail[2]}
+	if k.wide == nil {
+		return key.ID{k.heads[i]}
+	}
+	w := &k.wide[i]
+	return key.ID{k.heads[i], w.tail[0], w.tail[1], w.tail[2]}
 }
 
 func (k *bucket) group(i int) uint32 {
@@ -86,16 +96,16 @@ func (k *bucket) widen() {
 }
 
 // push adds a contact behind the others. The pool will hold limit of them at most.
-func (k *bucket) push(limit int, id key.ID, c contact) {
+func (k *bucket) push(limit int, id *key.ID, c contact) {
 	if n := len(k.pool); n == cap(k.pool) {
 		// By a quarter, not by half: tables are most of what an idle peer is.
 		room := min(n+n/4+4, limit)
-		k.heads, k.pool = resized(k.heads, room), resized(k.pool, room)
+		k.tags, k.heads, k.pool = resized(k.tags, room), resized(k.heads, room), resized(k.pool, room)
 		if k.wide != nil {
 			k.wide = resized(k.wide, room)
 		}
 	}
-	k.heads, k.pool = append(k.heads, 0), append(k.pool, contact{})
+	k.tags, k.heads, k.pool = append(k.tags, 0), append(k.heads, 0), append(k.pool, contact{})
 	if k.wide != nil {
 		k.wide = append(k.wide, wide{})
 	}
@@ -103,18 +113,18 @@ func (k *bucket) push(limit int, id key.ID, c contact) {
 }
 
 // replace puts a contact in the place of another.
-func (k *bucket) replace(i int, id key.ID, c contact) {
+func (k *bucket) replace(i int, id *key.ID, c contact) {
 	k.count(&k.pool[i], -1)
 	k.put(i, id, c)
 }
 
 // put writes a contact without a group to a place in the pool.
-func (k *bucket) put(i int, id key.ID, c contact) {
-	k.heads[i], k.pool[i] = id[0], c
+func (k *bucket) put(i int, id *key.ID, c contact) {
+	k.tags[i], k.heads[i], k.pool[i] = tagOf(id), id[0], c
 	k.count(&c, 1)
-	if tail := tailOf(id); k.wide != nil || tail != [3]uint64{} {
+	if k.wide != nil || id[1]|id[2]|id[3] != 0 {
 		k.widen()
-		k.wide[i] = wide{tail: tail}
+		k.wide[i] = wide{tail: [3]uint64(id[1:])}
 	}
 }
 
@@ -122,7 +132,7 @@ func (k *bucket) put(i int, id key.ID, c contact) {
 func (k *bucket) delete(i int) {
 	k.dueAt = 0
 	k.count(&k.pool[i], -1)
-	k.heads, k.pool = deleted(k.heads, i), deleted(k.pool, i)
+	k.tags, k.heads, k.pool = deleted(k.tags, i), deleted(k.heads, i), deleted(k.pool, i)
 	if k.wide != nil {
 		k.wide = deleted(k.wide, i)
 	}
@@ -130,6 +140,7 @@ func (k *bucket) delete(i int) {
 
 // promote moves a contact forward from place i to place n.
 func (k *bucket) promote(i, n int) {
+	rotate(k.tags[n : i+1])
 	rotate(k.heads[n : i+1])
 	rotate(k.pool[n : i+1])
 	if k.wide != nil {

@@ -17,17 +17,16 @@ const usual = 64
 
 // Closest appends to dst up to n members, nearest to target first.
 func (t *Table) Closest(target key.ID, n int, dst []key.ID) []key.ID {
-	return t.closest(target, n, dst, func(k *bucket) int { return k.members })
+	return t.closest(target, n, dst, false)
 }
 
 // ClosestKnown is Closest over members and all others that the table remembers:
 // where to begin while there are no members.
 func (t *Table) ClosestKnown(target key.ID, n int, dst []key.ID) []key.ID {
-	return t.closest(target, n, dst, func(k *bucket) int { return len(k.pool) })
+	return t.closest(target, n, dst, true)
 }
 
-// closest looks at so many of a bucket's contacts as of says.
-func (t *Table) closest(target key.ID, n int, dst []key.ID, of func(*bucket) int) []key.ID {
+func (t *Table) closest(target key.ID, n int, dst []key.ID, all bool) []key.ID {
 	if len(t.buckets) == 0 || n <= 0 {
 		return dst
 	}
@@ -38,11 +37,11 @@ func (t *Table) closest(target key.ID, n int, dst []key.ID, of func(*bucket) int
 	// deeper buckets exactly b, those of bucket b-1 exactly b-1, and so on: each
 	// group is nearer than the next.
 	if b < len(t.buckets) {
-		list = t.sorted(target, list, n, b, b+1, of)
-		list = t.sorted(target, list, n, b+1, len(t.buckets), of)
+		list = t.sorted(&target, list, n, b, b+1, all)
+		list = t.sorted(&target, list, n, b+1, len(t.buckets), all)
 	}
 	for b--; b >= 0 && len(list) < n; b-- {
-		list = t.sorted(target, list, n, b, b+1, of)
+		list = t.sorted(&target, list, n, b, b+1, all)
 	}
 	for _, f := range list {
 		dst = append(dst, t.buckets[f.bucket].id(int(f.i)))
@@ -52,23 +51,24 @@ func (t *Table) closest(target key.ID, n int, dst []key.ID, of func(*bucket) int
 
 // sorted appends contacts of the buckets [from, to) by distance while the list is
 // shorter than end.
-func (t *Table) sorted(target key.ID, list []found, end, from, to int, of func(*bucket) int) []found {
+func (t *Table) sorted(target *key.ID, list []found, end, from, to int, all bool) []found {
 	start := len(list)
 	if start >= end {
 		return list
 	}
 	for b := from; b < to; b++ {
-		k := &t.buckets[b]
-		for i, head := range k.heads[:of(k)] {
+		heads := t.buckets[b].heads
+		if !all {
+			heads = heads[:t.buckets[b].members]
+		}
+		for i, head := range heads {
 			f := found{far: head ^ target[0], bucket: uint16(b), i: uint16(i)}
-			if len(list) >= end {
-				if !t.nearer(target, f, list[end-1]) {
-					continue
-				}
-				list = list[:end-1]
+			if len(list) < end {
+				list = append(list, f)
+			} else if !t.nearer(target, f, list[end-1]) {
+				continue
 			}
-			at := len(list)
-			list = append(list, f)
+			at := len(list) - 1
 			for ; at > start && t.nearer(target, f, list[at-1]); at-- {
 				list[at] = list[at-1]
 			}
@@ -78,13 +78,13 @@ func (t *Table) sorted(target key.ID, list []found, end, from, to int, of func(*
 	return list
 }
 
-func (t *Table) nearer(target key.ID, a, b found) bool {
+func (t *Table) nearer(target *key.ID, a, b found) bool {
 	return a.far < b.far || a.far == b.far && t.closer(target, a, b)
 }
 
 // closer compares by the whole distance.
-func (t *Table) closer(target key.ID, a, b found) bool {
-	return key.Closer(target, t.buckets[a.bucket].id(int(a.i)), t.buckets[b.bucket].id(int(b.i))) < 0
+func (t *Table) closer(target *key.ID, a, b found) bool {
+	return key.Closer(*target, t.buckets[a.bucket].id(int(a.i)), t.buckets[b.bucket].id(int(b.i))) < 0
 }
 
 // sizePeers is how many of the nearest peers NetworkSize looks at.

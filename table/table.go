@@ -15,6 +15,7 @@ import (
 	"cmp"
 	"errors"
 	"math"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -122,12 +123,12 @@ func (t *Table) Tell(now time.Duration, ev Event) {
 	if ev.Peer == t.self {
 		return
 	}
-	b := t.space.CommonPrefix(t.self, ev.Peer)
-	i := t.find(b, ev.Peer)
+	b := t.bucketOf(&ev.Peer)
+	i := t.find(b, &ev.Peer)
 	switch ev.Kind {
 	case Seen:
 		if i < 0 {
-			t.add(now, b, ev)
+			t.add(now, b, &ev)
 		} else {
 			t.setGroup(&t.buckets[b], i, ev.Group)
 		}
@@ -135,7 +136,7 @@ func (t *Table) Tell(now time.Duration, ev Event) {
 		t.recent <<= 1
 		t.typical.Add(ev.RTT)
 		if i < 0 {
-			if i = t.add(now, b, ev); i < 0 {
+			if i = t.add(now, b, &ev); i < 0 {
 				return
 			}
 		}
@@ -207,8 +208,16 @@ func (t *Table) isolated() bool {
 
 func (t *Table) mark(b int) { t.buckets[b].dirty, t.anyDirty = true, true }
 
+// bucketOf returns the number of a peer's bucket. The first word nearly always tells.
+func (t *Table) bucketOf(id *key.ID) int {
+	if x := t.self[0] ^ id[0]; x != 0 {
+		return min(bits.LeadingZeros64(x), t.space.Bits())
+	}
+	return t.space.CommonPrefix(t.self, *id)
+}
+
 // find returns the place of a peer in the pool of bucket b, -1 if it is not known.
-func (t *Table) find(b int, id key.ID) int {
+func (t *Table) find(b int, id *key.ID) int {
 	if b >= len(t.buckets) {
 		return -1
 	}
@@ -217,7 +226,7 @@ func (t *Table) find(b int, id key.ID) int {
 
 // add makes room in the bucket's pool and returns the place of the new contact,
 // -1 if the newcomer is not worth one.
-func (t *Table) add(now time.Duration, b int, ev Event) int {
+func (t *Table) add(now time.Duration, b int, ev *Event) int {
 	if b >= len(t.buckets) {
 		t.buckets = resized(t.buckets, b+1)[:b+1]
 	}
@@ -231,7 +240,7 @@ func (t *Table) add(now time.Duration, b int, ev Event) int {
 		}
 	}
 	if limit := size + t.set.Spares; len(k.pool) < limit {
-		k.push(limit, ev.Peer, c)
+		k.push(limit, &ev.Peer, c)
 		t.setGroup(k, len(k.pool)-1, ev.Group)
 		return len(k.pool) - 1
 	}
@@ -247,7 +256,7 @@ func (t *Table) add(now time.Duration, b int, ev Event) int {
 		return -1
 	}
 	t.reported(v)
-	k.replace(i, ev.Peer, c)
+	k.replace(i, &ev.Peer, c)
 	t.setGroup(k, i, ev.Group)
 	return i
 }

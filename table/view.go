@@ -142,16 +142,16 @@ func (t *Table) Known() int {
 
 // Member reports whether a peer is in the table.
 func (t *Table) Member(id key.ID) bool {
-	b := t.space.CommonPrefix(t.self, id)
-	i := t.find(b, id)
+	b := t.bucketOf(&id)
+	i := t.find(b, &id)
 	return i >= 0 && i < t.buckets[b].members
 }
 
 // AnswerTime returns the smoothed answer time of a member or spare, without
 // session set-up, doubled for each failure in a row; false if it is not known.
 func (t *Table) AnswerTime(id key.ID) (time.Duration, bool) {
-	b := t.space.CommonPrefix(t.self, id)
-	i := t.find(b, id)
+	b := t.bucketOf(&id)
+	i := t.find(b, &id)
 	if i < 0 || t.buckets[b].pool[i].rtt == 0 {
 		return 0, false
 	}

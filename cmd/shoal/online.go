@@ -102,7 +102,7 @@ func writeOnline(w io.Writer, r sim.OnlineResult, repeat string) error {
 means over %d networks with 95 %% intervals; saved: hops against first-seen
 replaced: members of a table that made way for others, %s
 eclipsed: share of a bucket held after a flood from a quarter of its range
-`, r.Config.Networks, map[bool]string{true: "in an hour", false: "in all"}[r.Config.Churning()]); err != nil {
+`, r.Networks, map[bool]string{true: "in an hour", false: "in all"}[r.Config.Churning()]); err != nil {
 		return err
 	}
 	for _, rule := range r.Config.Rules {
@@ -128,16 +128,15 @@ func optional(e *sim.Estimate) string {
 	return significant(e.Mean)
 }
 
-// onlineFigure draws which share of the gain each rule reaches with so many
-// offers. One number of offers is drawn as bars.
+// onlineFigure draws which share of the gain each rule reaches, over the offers.
 func onlineFigure(r sim.OnlineResult) *chart.Figure {
 	f := &chart.Figure{
-		Title: fmt.Sprintf("How much of the gain of balanced buckets is left online (k = %d)", r.Config.Bucket),
-		X:     chart.Axis{Label: "newcomers met for each place of a bucket", Log: true},
+		Title: fmt.Sprintf("What is left online of the gain of balanced buckets (k = %d, %d peers)", r.Config.Bucket, r.Config.Peers),
+		X:     chart.Axis{Label: "newcomers met, for each place of a bucket", Log: true},
 		Y:     chart.Axis{Label: "share of the ideal gain, %", Max: 100},
 	}
 	if r.Config.Churning() {
-		f.X.Label += " in an hour"
+		f.X.Label += ", in an hour"
 	}
 	for _, rule := range r.Config.Rules {
 		if rule == sim.FirstSeen || rule == sim.Ideal {

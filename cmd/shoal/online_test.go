@@ -13,7 +13,7 @@ var smallOnline = strings.Fields("sim online --peers 300 --bucket 4 --offers 1,3
 
 func TestSimOnline(t *testing.T) {
 	one := jsonOf(t, append(smallOnline, "--workers", "1")...)
-	wantFields(t, one, "config", "rows", "cpu_s", "seed", "digest")
+	wantFields(t, one, "config", "rows", "networks", "cpu_s", "seed", "digest")
 	rows, _ := one["rows"].([]any)
 	if len(rows) != 14 { // seven rules, two numbers of offers
 		t.Fatalf("%d rows", len(rows))

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -23,44 +24,13 @@ func newSimCommand(a *app) *cobra.Command {
 		Use:   "sim",
 		Short: "Simulate lookups: hops in rounds, or milliseconds in virtual time",
 		Example: `  shoal sim rounds --peers 25000 --lookups 200000 --admission balanced
+  shoal sim lookups --peers 1000000 --latency DIR --from default
   shoal sim events --peers 1000 --latency DIR --stale 0.1
   shoal sim online --bucket 20 --offers 1,3,10,30
-  shoal sim frontier --quick`,
+  shoal sim frontier --quick
+  shoal sim reproduce --quick`,
 	}
-	cmd.AddCommand(newSimRoundsCommand(a), newSimEventsCommand(a), newSimOnlineCommand(a), newSimFrontierCommand(a))
-	return cmd
-}
-
-func newSimRoundsCommand(a *app) *cobra.Command {
-	var cfg sim.RoundsConfig
-	cmd := &cobra.Command{
-		Use:   "rounds",
-		Short: "Count hops and messages of lookups in a network at rest",
-		Long: `Everybody knows the whole network but keeps only a table; all requests of a round
-are sent and answered together; nothing is lost. The rules are those of the
-balanced-buckets experiment (RFM 19.1): see docs/sim.md.`,
-		Example: `  shoal sim rounds --peers 25000 --bucket 20 --concurrency 10 --replication 20 \
-      --lookups 200000 --admission first --seed 1
-  shoal sim rounds --mode node --concurrency 3 --json`,
-		Args: wantArgs(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg.Seed = seedOr(cfg.Seed, cmd.Flags().Changed("seed"))
-			if err := atLeastOne(cmd.Flags()); err != nil {
-				return err
-			}
-			return a.simRounds(cmd, cfg)
-		},
-	}
-	f := cmd.Flags()
-	f.IntVar(&cfg.Peers, "peers", 25000, "peers of the network")
-	f.IntVar(&cfg.Bucket, "bucket", 20, "entries of a bucket")
-	f.IntVar(&cfg.Concurrency, "concurrency", 10, "peers asked in a round; in mode value in the first one")
-	f.IntVar(&cfg.Replication, "replication", 20, "peers closest to a key that are the goal")
-	f.IntVar(&cfg.Lookups, "lookups", 200000, "lookups to simulate")
-	f.StringVar(&cfg.Admission, "admission", sim.First, "who gets into a bucket: first or balanced")
-	f.StringVar(&cfg.Mode, "mode", sim.FindValue, "value: to the first contact with the goal; node: until all closest peers have answered")
-	f.IntVar(&cfg.Workers, "workers", 0, "threads (default: all cores); the result does not depend on it")
-	f.Uint64Var(&cfg.Seed, "seed", 0, "of identifiers, tables and lookups (default: from the clock)")
+	cmd.AddCommand(newSimRoundsCommand(a), newSimLookupsCommand(a), newSimEventsCommand(a), newSimOnlineCommand(a), newSimFrontierCommand(a), newSimReproduceCommand(a))
 	return cmd
 }
 
@@ -71,34 +41,6 @@ func atLeastOne(flags *pflag.FlagSet) (err error) {
 			err = usagef("--%s %d: want 1 or more", f.Name, n)
 		}
 	})
-	return err
-}
-
-func (a *app) simRounds(cmd *cobra.Command, cfg sim.RoundsConfig) error {
-	bar := a.progress("looking up", "lookups", int64(cfg.Lookups))
-	shown := 0
-	r, err := sim.RunRounds(cmd.Context(), cfg, func(done, _ int) {
-		if done > shown { // workers tell out of turn
-			bar.add(int64(done - shown))
-			shown = done
-		}
-	})
-	bar.stop()
-	if err != nil && !r.Interrupted {
-		return simError(err)
-	}
-	if a.json {
-		return a.printJSON(r)
-	}
-	a.partly(r.Interrupted)
-	t := newTextTable("hops", "standard error", "messages", "success", "entries", "lookups/s", "bytes/node", "CPU s")
-	t.add(fmt.Sprintf("%.4f", r.HopsMean), fmt.Sprintf("%.4f", r.HopsSE), significant(r.MessagesPerLookup),
-		fmt.Sprintf("%.4f", r.SuccessRatio), significant(r.EntriesMean), significant(r.LookupsPerS),
-		significant(r.BytesPerNode), significant(r.CPUSeconds))
-	if err := t.write(a.stdout); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(a.stdout, "\nlookups by hops\n%s\nrepeat with: %s\n", sim.Histogram(r.HopsHistogram, 50), repeatLine(cmd, nil))
 	return err
 }
 
@@ -167,7 +109,7 @@ func (w *worldFlags) read(flags *pflag.FlagSet) error {
 func newSimEventsCommand(a *app) *cobra.Command {
 	w := worldFlags{cfg: sim.DefaultEvents()}
 	var minutes float64
-	var trace string
+	var trace, versus string
 	var times timesFlags
 	cmd := &cobra.Command{
 		Use:   "events",
@@ -177,6 +119,7 @@ that the caller does not hold, a quarter finds, an eighth each provides and puts
 The same seed gives the same trace hash. docs/sim.md has the model.`,
 		Example: `  shoal sim events --peers 1000 --latency DIR --stale 0.1 --minutes 10 --seed 1
   shoal sim events --from default --churn none --json
+  shoal sim events --config now.conf --versus then.conf      the same network with both
   shoal sim events --churn sessions.csv.gz --popularity zipf:0.99 --workers 2
   shoal sim events --minutes 2880 --rate 0.05 --cycle 0.5,0.8 --away 2h
   shoal sim events --mishap exodus:0.3@3m --mishap cut:0.2@6m+1m
@@ -187,8 +130,17 @@ The same seed gives the same trace hash. docs/sim.md has the model.`,
 				return usagef("--minutes %v: want more than 0, at most a million", minutes)
 			}
 			w.cfg.Duration = time.Duration(minutes * float64(time.Minute))
-			if err := errors.Join(w.read(cmd.Flags()), times.read(&w.cfg)); err != nil {
+			if err := w.read(cmd.Flags()); err != nil {
 				return err
+			}
+			if err := times.read(&w.cfg); err != nil {
+				return err
+			}
+			switch {
+			case versus != "" && trace != "":
+				return usagef("--versus and --trace: choose one")
+			case versus != "":
+				return a.compareEvents(cmd, &w, versus)
 			}
 			return a.simEvents(cmd, &w, trace)
 		},
@@ -198,7 +150,59 @@ The same seed gives the same trace hash. docs/sim.md has the model.`,
 	times.bind(cmd.Flags())
 	cmd.Flags().IntVar(&w.cfg.Workers, "workers", runtime.GOMAXPROCS(0), "threads; the result does not depend on it, and a trace is written by one")
 	cmd.Flags().StringVar(&trace, "trace", "", "`file` to write a line to for each event")
+	cmd.Flags().StringVar(&versus, "versus", "", "`file` like --config with other settings, to run the same network with")
 	return cmd
+}
+
+// compareEvents runs a network with two configurations.
+func (a *app) compareEvents(cmd *cobra.Command, w *worldFlags, versus string) error {
+	base, err := presetNamed(w.cfg.Knobs.Set(), w.from)
+	if err != nil {
+		return err
+	}
+	other, err := readConfig("versus", versus, base)
+	if err != nil {
+		return err
+	}
+	tell, stop := a.eventsProgress(w.cfg)
+	c, err := sim.CompareEvents(cmd.Context(), w.cfg, other, tell)
+	stop()
+	if err != nil {
+		return simError(err)
+	}
+	if a.json {
+		return a.printJSON(c)
+	}
+	for _, half := range []struct {
+		name string
+		r    sim.EventsResult
+	}{{"first", c.EventsResult}, {"--versus " + versus, c.Versus}} {
+		if _, err := fmt.Fprintln(a.stdout, half.name); err != nil {
+			return err
+		}
+		if err := writeEvents(a.stdout, half.r); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintf(a.stdout, `
+gets, --versus less the first: %+.3f ms in the mean of %d pairs
+standard error %.3f ms on the same operations, %.3f ms on operations of their own: %.2f times as much
+repeat with: %s
+`, c.Difference, c.Pairs, c.PairedSE, c.UnpairedSE, c.Ratio, repeatLine(cmd, nil))
+	return err
+}
+
+// eventsProgress shows how far a network is; the caller calls stop.
+func (a *app) eventsProgress(cfg sim.EventsConfig) (tell func(passed, total time.Duration, begun int), stop func()) {
+	total := int64((cfg.Warmup + cfg.Duration).Seconds())
+	bar := a.progress("simulating", "virtual s", total)
+	shown := int64(0)
+	return func(passed, _ time.Duration, begun int) {
+		now := min(int64(passed.Seconds()), total)
+		bar.phase(fmt.Sprintf("simulating, %d operations", begun))
+		bar.add(now - shown)
+		shown = now
+	}, bar.stop
 }
 
 func (a *app) simEvents(cmd *cobra.Command, w *worldFlags, trace string) error {
@@ -215,21 +219,29 @@ func (a *app) simEvents(cmd *cobra.Command, w *worldFlags, trace string) error {
 	if a.json {
 		return a.printJSON(r)
 	}
-	return writeEvents(a.stdout, r, repeatLine(cmd, nil))
+	if err := writeEvents(a.stdout, r); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.stdout, "repeat with: %s\n", repeatLine(cmd, nil))
+	return err
 }
+
+// Of many peers nearly all memory lives as long as they do, without a pointer to
+// follow: collecting garbage more often costs little, and half as much again as
+// what lives is enough.
+const (
+	manyPeers = 10_000
+	sparing   = 50 // percent
+)
 
 // runEvents runs a simulation and shows its progress.
 func (a *app) runEvents(ctx context.Context, cfg sim.EventsConfig) (sim.EventsResult, error) {
-	total := int64((cfg.Warmup + cfg.Duration).Seconds())
-	bar := a.progress("simulating", "virtual s", total)
-	shown := int64(0)
-	r, err := sim.RunEvents(ctx, cfg, func(passed, _ time.Duration, begun int) {
-		now := min(int64(passed.Seconds()), total)
-		bar.phase(fmt.Sprintf("simulating, %d operations", begun))
-		bar.add(now - shown)
-		shown = now
-	})
-	bar.stop()
+	if cfg.Peers > manyPeers {
+		defer debug.SetGCPercent(debug.SetGCPercent(sparing))
+	}
+	tell, stop := a.eventsProgress(cfg)
+	r, err := sim.RunEvents(ctx, cfg, tell)
+	stop()
 	if err != nil && !r.Interrupted {
 		return r, simError(err)
 	}
@@ -271,7 +283,7 @@ func (a *app) traceEvents(ctx context.Context, cfg sim.EventsConfig, w *worldFla
 	return r, errors.Join(err, out.Flush())
 }
 
-func writeEvents(w io.Writer, r sim.EventsResult, repeat string) error {
+func writeEvents(w io.Writer, r sim.EventsResult) error {
 	t := newTextTable("", "p50", "p90", "p95", "p99", "mean", "operations")
 	for _, row := range []struct {
 		name string
@@ -293,8 +305,7 @@ func writeEvents(w io.Writer, r sim.EventsResult, repeat string) error {
 success %.4f of %d operations, %s messages a lookup, %s entries a table
 maintenance %s bytes a peer and second, %d peers replaced, %d events, %.1f CPU s
 trace hash %s
-repeat with: %s
 `, r.SuccessRatio, r.Gets+r.Finds+r.Lookups+r.Stores, significant(r.MessagesPerLookup), significant(r.Entries),
-		significant(r.MaintenanceBytes), r.Replaced, r.Events, r.CPUSeconds, r.TraceHash, repeat)
+		significant(r.MaintenanceBytes), r.Replaced, r.Events, r.CPUSeconds, r.TraceHash)
 	return err
 }

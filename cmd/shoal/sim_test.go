@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,13 +53,36 @@ func TestSimRounds(t *testing.T) {
 	if one["digest"] != many["digest"] || one["hops_mean"] != many["hops_mean"] {
 		t.Errorf("one worker %v, five %v", one, many)
 	}
-	for _, flags := range []string{"--admission=balanced", "--mode=node", "--seed=8"} {
+	explicit := jsonOf(t, append(line, "--tables", "explicit")...)
+	if explicit["digest"] != one["digest"] || explicit["bytes_per_node"].(float64) <= one["bytes_per_node"].(float64) {
+		t.Errorf("implicit tables %v, explicit %v", one, explicit)
+	}
+	for _, flags := range []string{"--admission=balanced", "--admission=near", "--mode=node", "--stale=0.3", "--seed=8"} {
 		if other := jsonOf(t, append(line, flags)...); other["digest"] == one["digest"] {
 			t.Errorf("%s changes nothing", flags)
 		}
 	}
 	code, out, _ := shoal(t, line...)
 	if code != exitOK || !strings.Contains(out, "lookups by hops") || !strings.Contains(out, "repeat with: shoal sim rounds --bucket 8") {
+		t.Errorf("status %d\n%s", code, out)
+	}
+}
+
+func TestSimRoundsAgainst(t *testing.T) {
+	line := strings.Fields("sim rounds --peers 2000 --lookups 2000 --seed 7 --shape 8 --against shape=8,8,16,8 --against concurrency=5")
+	both := jsonOf(t, line...)
+	wantFields(t, both, "hops_mean", "against", "paired_difference", "paired_se", "unpaired_se", "pairs")
+	against, _ := both["against"].(map[string]any)
+	if d := both["hops_mean"].(float64) - against["hops_mean"].(float64); math.Abs(d-both["paired_difference"].(float64)) > 1e-9 {
+		t.Errorf("difference %v, of the means %v", both["paired_difference"], d)
+	}
+	alone := jsonOf(t, strings.Fields("sim rounds --peers 2000 --lookups 2000 --seed 7 --shape 8,8,16,8 --concurrency 5")...)
+	if alone["digest"] != against["digest"] {
+		t.Error("a configuration alone differs from the same in a comparison")
+	}
+	code, out, _ := shoal(t, line...)
+	if code != exitOK || !strings.Contains(out, "the first row less the second: ") ||
+		!strings.Contains(out, "repeat with: shoal sim rounds --against shape=8,8,16,8 --against concurrency=5 ") {
 		t.Errorf("status %d\n%s", code, out)
 	}
 }
@@ -92,6 +116,21 @@ func TestSimConfig(t *testing.T) {
 	}
 }
 
+// The same operations in the same network: the two halves are those of two runs.
+func TestSimEventsVersus(t *testing.T) {
+	path := file(t, "one.conf", "lookup.alpha = 1\n")
+	both := jsonOf(t, append(smallEvents, "--seed", "3", "--versus", path)...)
+	wantFields(t, both, "trace_hash", "versus", "paired_difference_ms", "paired_se_ms", "unpaired_se_ms", "ratio", "pairs")
+	first, second := jsonOf(t, append(smallEvents, "--seed", "3")...), jsonOf(t, append(smallEvents, "--seed", "3", "--config", path)...)
+	versus, _ := both["versus"].(map[string]any)
+	if both["trace_hash"] != first["trace_hash"] || versus["trace_hash"] != second["trace_hash"] {
+		t.Errorf("%v and %v, alone %v and %v", both["trace_hash"], versus["trace_hash"], first["trace_hash"], second["trace_hash"])
+	}
+	if both["pairs"].(float64) < 10 || both["paired_difference_ms"].(float64) <= 0 {
+		t.Errorf("one request in flight is not slower than ten: %v", both)
+	}
+}
+
 // file writes a file for one test and returns its path.
 func file(t *testing.T, name, text string) string {
 	t.Helper()
@@ -114,16 +153,21 @@ func complaint(stderr string) string {
 
 func TestBadSimulations(t *testing.T) {
 	matrix := func(name, grid string) string { return filepath.Dir(file(t, name, grid)) }
-	conf := file(t, "zero.conf", "table.shape = 20,0,10\n")
-	negative := matrix("rtt_ms.csv", "0,5\n-5,0\n")
-	missing := matrix("rtt_ms.csv", "0,5\n,0\n")
+	conf, negative, missing := file(t, "zero.conf", "table.shape = 20,0,10\n"), matrix("rtt_ms.csv", "0,5\n-5,0\n"), matrix("rtt_ms.csv", "0,5\n,0\n")
 	for _, test := range []struct{ line, want string }{
 		{"sim bogus", `unknown command "bogus": shoal sim --help lists the commands`},
 		{"sim rounds --peers -1", "--peers -1: want 1 or more"},
 		{"sim rounds --peers 1", "sim: peers 1: want 2 to"},
 		{"sim rounds --bucket 0", "--bucket 0: want 1 or more"},
 		{"sim rounds --lookups many", `--lookups "many": want a whole number`},
-		{"sim rounds --admission near", `sim: admission "near": want first or balanced`},
+		{"sim rounds --admission last", `sim: admission "last": want first, balanced, stratified or near`},
+		{"sim rounds --tables none", `sim: tables "none": want implicit or explicit`},
+		{"sim rounds --shape 20,0", "--shape: knob table.shape: element 1 is \"0\""},
+		{"sim rounds --shape 20 --bucket 10", "--shape and --bucket: choose one"},
+		{"sim rounds --stale 1", "sim: stale share 1: want 0 to 0.95"},
+		{"sim rounds --against seed=2", "--against seed=2: both have the same seed"},
+		{"sim rounds --against balanced", `--against "balanced": want another flag and its value, such as admission=balanced`},
+		{"sim rounds --against bucket=few", "--against bucket=few: "},
 		{"sim rounds --mode both", `sim: mode "both": want value or node`},
 		{"sim rounds --peers 10", "sim: replication 20 in a network of 10 peers: want fewer"},
 		{"sim rounds extra", `shoal sim rounds takes no argument: drop "extra"`},
@@ -138,6 +182,12 @@ func TestBadSimulations(t *testing.T) {
 		{"sim events --churn " + filepath.Join(negative, "rtt_ms.csv"), "a table of sessions without the column start_s"},
 		{"sim events --popularity zipf:-1", `--popularity "zipf:-1": sim: Zipf`},
 		{"sim events --popularity nowhere", `--popularity "nowhere": no such file`},
+		{"sim events --cycle much", `--cycle "much": want the amplitude of a day, such as 0.5`},
+		{"sim events --cycle 1.5", "sim: a cycle of amplitude 1.5"},
+		{"sim events --mishap flood", `--mishap "flood": want exodus:share@after+mean_absence`},
+		{"sim events --mishap flood:0.3@5m", "sim: mishap flood of 0.3"},
+		{"sim events --trace a --versus b", "--versus and --trace: choose one"},
+		{"sim events --versus nowhere", "--versus nowhere: no such file"},
 		{"sim events --workers 0", "--workers 0: want 1 or more"},
 		{"sim events --from ours", `--from "ours": want stock or default`},
 		{"sim events --config " + conf, "--config " + conf + ": line 1: "},
@@ -146,6 +196,19 @@ func TestBadSimulations(t *testing.T) {
 		{"sim events --latency " + negative, "--latency " + negative + ": "},
 		{"sim events --latency " + missing, "--latency " + missing + ": "},
 		{"sim events --trace nowhere/at/all", "--trace: open nowhere/at/all"},
+		{"sim lookups --peers 0", "--peers 0: want 1 or more"},
+		{"sim lookups --peers 20", "sim: replication 20 in a network of 20 peers: want fewer"},
+		{"sim lookups --alpha 33", "--alpha: "},
+		{"sim lookups --stale 1", "sim: stale share 1: want 0 to 0.95"},
+		{"sim lookups --predict future", `sim: predict "future": want exact or members`},
+		{"sim lookups --replies all", `sim: replies "all": want closest or bucket`},
+		{"sim lookups --config " + conf, "--config " + conf + ": line 1: "},
+		{"sim lookups --versus nowhere", "--versus nowhere: no such file"},
+		{"sim lookups --latency nowhere", "--latency nowhere: want a directory with a latency matrix"},
+		{"sim reproduce --only (", `--only "(": want a regular expression: `},
+		{"sim reproduce --only nothing", `reproduce: no row's name matches "nothing"`},
+		{"sim reproduce --workers 0", "--workers 0: want 1 or more"},
+		{"sim reproduce --json --markdown", "--markdown and --json: choose one"},
 		{"tune shape --budget 3", "--budget 3: want 20 or more"},
 		{"tune shape --family cmaes", `--family "cmaes": opt: no family "cmaes": want one of random, sobol, nsga3`},
 		{"tune shape --workers 0", "--workers 0: want 1 or more"},
@@ -162,7 +225,10 @@ func TestBadSimulations(t *testing.T) {
 func TestStoppedSimulations(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, line := range []string{"sim rounds --peers 100", "sim events --peers 40", "sim online --peers 100", "sim frontier --quick", "tune shape --peers 40", "claims"} {
+	for _, line := range []string{
+		"sim rounds --peers 100", "sim rounds --peers 100 --against bucket=5", "sim events --peers 40", "sim lookups --peers 100", "sim online --peers 100", "sim reproduce", "sim frontier --quick",
+		"tune shape --peers 40", "claims",
+	} {
 		var stdout, stderr bytes.Buffer
 		code := run(ctx, strings.Fields(line), &stdout, &stderr)
 		if code != exitInterrupted || stdout.Len() != 0 || complaint(stderr.String()) != "interrupted" {

@@ -59,7 +59,7 @@ func TestFigures(t *testing.T) {
 		if !bytes.Equal(text, render(t, f, "svg")) {
 			t.Errorf("%s: two drawings differ", name)
 		}
-		words := []string{f.Title, f.X.Label, f.Y.Label}
+		words := []string{"sans-serif", f.Title, f.X.Label, f.Y.Label}
 		for _, s := range f.Series {
 			words = append(words, s.Name)
 		}

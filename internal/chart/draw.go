@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"bytes"
 	"image/color"
 	"io"
 	"math"
@@ -103,7 +104,20 @@ func newCanvas(format string) (io.WriterTo, vg.CanvasSizer) {
 		return vgimg.PngCanvas{Canvas: c}, c
 	}
 	c := vgsvg.New(width, height)
-	return c, c
+	return fallBack{c}, c
+}
+
+// fallBack lets a browser without the font take one of the same widths.
+type fallBack struct{ drawing io.WriterTo }
+
+func (f fallBack) WriteTo(w io.Writer) (int64, error) {
+	var text bytes.Buffer
+	if _, err := f.drawing.WriteTo(&text); err != nil {
+		return 0, err
+	}
+	const name = "font-family:Liberation Sans"
+	n, err := w.Write(bytes.ReplaceAll(text.Bytes(), []byte(name), []byte(name+",Arial,Helvetica,sans-serif")))
+	return int64(n), err
 }
 
 // lay sets the looks of an axis.

@@ -31,7 +31,7 @@ var House = Rules{
 		"table": 1, "place": 1, "codec": 1, "wire": 1, "opt": 1,
 		"lookup": 2, "route": 2, "tune": 2, "transfer": 2, "replica": 2,
 		"node": 3,
-		"sim":  4, "sim/rivals": 4, "p2p": 4, "lab": 4, "store": 4, "ledger": 4, "web": 4,
+		"sim":  4, "p2p": 4, "lab": 4, "store": 4, "ledger": 4, "web": 4,
 		"pilot":     5,
 		".":         6,
 		"cmd/shoal": 7,

@@ -11,6 +11,7 @@ import (
 	"github.com/shoalnet/shoal/node/kad"
 	"github.com/shoalnet/shoal/stat"
 	"github.com/shoalnet/shoal/table"
+	"github.com/shoalnet/shoal/wire"
 )
 
 // BenchmarkMemory says what a peer that idles costs in a process with very many:
@@ -27,6 +28,28 @@ func BenchmarkMemory(b *testing.B) {
 				runtime.KeepAlive(nodes)
 			}
 		})
+	}
+}
+
+// A request for the nearest peers costs three allocations, all of them the reply:
+// the list, the message, and what hands it to the world.
+func TestServeAllocates(t *testing.T) {
+	n := idle(t, 1, 64)[0]
+	target := n.Table().Self().FlipBit(3)
+	var event node.Event = node.Received{From: key.ID{1}, Inbound: 1, Protocol: wire.Kademlia, Body: kad.Message{Type: kad.FindNode, Target: target}}
+	now, replies := time.Second, 0
+	allocated := testing.AllocsPerRun(100, func() {
+		now += time.Millisecond
+		n.Tell(now, event)
+		for r, ok := n.Ask(now); ok; r, ok = n.Ask(now) {
+			if reply, is := r.(node.Reply); is && len(reply.Body.(kad.Message).Closer) == 20 {
+				replies++
+			}
+		}
+		n.Wake()
+	})
+	if allocated != 3 || replies != 101 {
+		t.Errorf("%v allocations, %d whole replies", allocated, replies)
 	}
 }
 

@@ -92,6 +92,9 @@ const usual = 32
 // begin starts the lookup.
 func (o *op) begin(k *protocol, request Message) {
 	o.phase, o.asks, o.request = searching, request.Type, request
+	if o.body.Op != OpRefresh {
+		k.refresh.begun(k.now, k.peer, o.body.Target)
+	}
 	var room [usual]key.ID
 	seeds := k.peer.Table.Closest(o.body.Target, o.k, room[:0])
 	if len(seeds) == 0 {

@@ -8,16 +8,30 @@ import (
 	"github.com/shoalnet/shoal/stat"
 )
 
-// refresh looks up a random key of each bucket in turn, so that every bucket is
-// refreshed once in the period, spread evenly (Kademlia paper, section 2.3).
+// refresh looks up a random key of each bucket in turn, so that in every period
+// each bucket has had a lookup, spread evenly. A bucket that has had one of somebody
+// else's is left out (Kademlia paper, section 2.3).
 type refresh struct {
 	every  time.Duration // 0: never
 	at     time.Duration
 	bucket int
+	looked []time.Duration // by bucket: when a lookup for a key of it last began
+}
+
+// begun notes a lookup.
+func (r *refresh) begun(now time.Duration, p *node.Peer, target key.ID) {
+	b := p.Space.CommonPrefix(p.Self, target)
+	if r.every <= 0 || b >= p.Table.Buckets() {
+		return
+	}
+	for len(r.looked) <= b {
+		r.looked = append(r.looked, -r.every)
+	}
+	r.looked[b] = now
 }
 
 // next returns the key of the lookup that is due. The turn after the deepest
-// bucket is our own key, which fills the nearest buckets.
+// bucket is our own key, which fills the nearest buckets and is never left out.
 func (r *refresh) next(now time.Duration, p *node.Peer, dice *stat.Stream) (key.ID, bool) {
 	n := p.Table.Buckets() + 1
 	if r.every <= 0 || n == 1 {
@@ -33,6 +47,9 @@ func (r *refresh) next(now time.Duration, p *node.Peer, dice *stat.Stream) (key.
 	r.bucket = (r.bucket + 1) % n
 	if r.bucket == n-1 {
 		return p.Self, true
+	}
+	if r.bucket < len(r.looked) && now-r.looked[r.bucket] < r.every {
+		return key.ID{}, false
 	}
 	return inBucket(p.Self, p.Space, r.bucket, dice), true
 }

@@ -1,0 +1,125 @@
+package sim
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"math/bits"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// staticOf makes a network.
+func staticOf(cfg RoundsConfig) (*static, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	pop, err := settle(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	return newStatic(context.Background(), &cfg, pop)
+}
+
+// plain states the search of mode value for clarity: it builds all answers and
+// puts all peers into order.
+type plain struct {
+	cfg    *RoundsConfig
+	pop    *population
+	tables tables
+}
+
+func (p *plain) search(from uint32, target uint64) outcome {
+	distance := func(rank uint32) uint64 { return p.pop.ids[rank] ^ target }
+	closer := func(a, b uint32) int { return cmp.Compare(distance(a), distance(b)) }
+	goal := slices.DeleteFunc(ranksOf(0, uint32(len(p.pop.ids))), func(rank uint32) bool { return !p.pop.live(rank) })
+	slices.SortFunc(goal, closer)
+	goal = goal[:p.cfg.Replication]
+	if slices.Contains(goal, from) {
+		return outcome{found: true, recall: 1}
+	}
+	asked, messages, room := []uint32{from}, 1, p.cfg.Concurrency
+	for hop := 1; hop <= maxRounds; hop++ {
+		var named []uint32
+		for _, peer := range asked {
+			named = append(named, p.reply(peer, target)...)
+		}
+		slices.SortFunc(named, closer)
+		named = slices.Compact(named)
+		named = named[:min(room, len(named))]
+		asked = asked[:0]
+		for _, peer := range named {
+			if slices.Contains(goal, peer) {
+				return outcome{rounds: hop, messages: messages, found: true, recall: 1}
+			}
+			if p.pop.live(peer) {
+				asked = append(asked, peer)
+			}
+		}
+		messages += len(named)
+		if len(asked) == 0 {
+			return outcome{rounds: hop, messages: messages, failed: true}
+		}
+		room = p.cfg.Later
+	}
+	return outcome{rounds: maxRounds, messages: messages, failed: true}
+}
+
+// reply returns what a peer answers.
+func (p *plain) reply(peer uint32, target uint64) []uint32 {
+	buckets := make([][]uint32, 64)
+	for b := range buckets {
+		if lo, hi := p.pop.subtree(p.pop.ids[peer], b); hi-lo > 1 {
+			lo, hi = p.pop.bucket(peer, b)
+			buckets[b] = slices.Clone(p.tables.members(peer, b, lo, hi, nil))
+		}
+	}
+	b := bits.LeadingZeros64(p.pop.ids[peer] ^ target)
+	known := slices.Concat(buckets...)
+	if p.cfg.Replies == BucketReplies {
+		known = buckets[b]
+		if len(known) == 0 {
+			known = slices.Concat(buckets[b+1:]...)
+		}
+		for lower := b - 1; lower >= 0 && len(known) == 0; lower-- {
+			known = buckets[lower]
+		}
+	}
+	return known
+}
+
+// The kernel skips what cannot change an outcome: search by search, it ends as the
+// plain statement of the rules does.
+func TestKernelIsPlain(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := RoundsConfig{
+			Peers:       rapid.IntRange(2, 400).Draw(t, "peers"),
+			Shape:       rapid.SliceOfN(rapid.IntRange(1, 25), 1, 5).Draw(t, "shape"),
+			Concurrency: rapid.IntRange(1, 12).Draw(t, "concurrency"),
+			Later:       rapid.IntRange(1, 22).Draw(t, "later"),
+			Admission:   rapid.SampledFrom([]string{First, Balanced, Stratified, Near}).Draw(t, "admission"),
+			Tables:      rapid.SampledFrom([]string{Implicit, Explicit}).Draw(t, "tables"),
+			Stale:       rapid.SampledFrom([]float64{0, 0, 0.1, 0.5, 0.9}).Draw(t, "stale"),
+			Seed:        rapid.Uint64().Draw(t, "seed"),
+		}
+		cfg.Replication = rapid.IntRange(1, min(cfg.Peers-1, 22)).Draw(t, "replication")
+		w, err := staticOf(cfg)
+		if err != nil {
+			t.Skip(err) // too few peers answer
+		}
+		p, k := plain{w.cfg, w.pop, w.tables()}, newSearcher(w)
+		for i := range 30 {
+			from, target := k.draw(i)
+			want := p.search(from, target)
+			got, err := k.search(i)
+			if errors.Is(err, errEndless) && want.failed && cfg.Stale == 0 {
+				continue
+			}
+			if err != nil || got != want {
+				t.Fatalf("lookup %d: kernel %+v, %v; plain %+v", i, got, err, want)
+			}
+		}
+	})
+}
