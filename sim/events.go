@@ -30,7 +30,7 @@ type EventsConfig struct {
 	Mishaps []Mishap `json:"mishaps,omitempty"`
 
 	// History is how many random peers each peer has met before the start, beside
-	// its own neighbours. Round-trip times to all of them are known.
+	// its own neighbours and as many of each bucket. Round-trip times to all of them are known.
 	History  int `json:"history"`
 	Sessions int `json:"sessions"` // of a peer at once
 	// Warm is the share of the peers known beside a table's members to which there
@@ -124,8 +124,8 @@ type EventsResult struct {
 // measured. Everything is drawn by peer and number, so that two configurations of
 // knobs meet the same peers, places, histories, sessions and operations.
 //
-// Assumptions at the start: each peer has met History random peers and its
-// nearest ones, within the last ten minutes; it has a session to those of them
+// Assumptions at the start: each peer has met History random peers, its nearest
+// ones and as many of each bucket, within the last ten minutes; it has a session to those of them
 // that are in its table, and to a share Warm of the others, as far as both have
 // room. A share Stale of those met are
 // gone: nobody answers for them. The present peers have stayed for a while: what

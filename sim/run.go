@@ -179,6 +179,7 @@ func (r *run) populate(ctx context.Context) error {
 			for _, other := range known.nearest(ids[i], k+1) {
 				h.meet(other)
 			}
+			h.fill(&known, k)
 			h.tell(nodes[i])
 			return nil
 		}
@@ -268,6 +269,23 @@ func (h *history) meet(peer int) {
 	if h.met[peer] != int32(h.slot+1) {
 		h.met[peer] = int32(h.slot + 1)
 		h.list = append(h.list, peer)
+	}
+}
+
+// fill meets some of each bucket, as lookups and refreshes have let the peer do in
+// the time before. Without them a large network would begin by getting to know
+// itself, all at once.
+func (h *history) fill(known *neighbourhood, perBucket int) {
+	draw := stat.NewStream(h.run.cfg.Seed, "sim.known", uint64(h.slot))
+	self := h.ids[h.slot].Short()
+	for b := range 64 {
+		if lo, hi := known.pop.subtree(self, b); int(hi-lo) <= perBucket {
+			return // those are the nearest
+		}
+		lo, hi := known.pop.subtree(self^1<<(63-b), b+1)
+		for range min(perBucket, int(hi-lo)) {
+			h.meet(known.byRank[lo+uint32(draw.IntN(int(hi-lo)))])
+		}
 	}
 }
 
