@@ -116,6 +116,15 @@ func Parse(s string) (ID, error) {
 	return FromBytes32(wide), nil
 }
 
+// MarshalText is String.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText is Parse.
+func (id *ID) UnmarshalText(text []byte) (err error) {
+	*id, err = Parse(string(text))
+	return err
+}
+
 // XOR returns the distance of the Kademlia metric as an identifier.
 func (id ID) XOR(other ID) ID {
 	return ID{id[0] ^ other[0], id[1] ^ other[1], id[2] ^ other[2], id[3] ^ other[3]}

@@ -54,6 +54,12 @@ func (s *Set) Lookup(name string) (Knob, bool) {
 	return s.knobs[i], true
 }
 
+// Index returns the place of a name in the order of the set.
+func (s *Set) Index(name string) (int, bool) {
+	i, ok := s.index[name]
+	return i, ok
+}
+
 // Default returns the configuration of our defaults.
 func (s *Set) Default() Config { return s.preset(func(k *Knob) string { return k.Default }) }
 
@@ -170,10 +176,31 @@ func (c Config) With(name, text string) (Config, error) {
 // range. It panics on an unknown name, on a vector and on NaN: those are errors
 // of the program.
 func (c Config) WithNumber(name string, x float64) Config {
-	i := c.must(name, Int, Float, Duration, Enum)
-	k := &c.set.knobs[i]
-	if math.IsNaN(x) {
-		panic("knob " + name + ": NaN")
+	e := c.Edit()
+	e.SetNumber(c.must(name, Int, Float, Duration, Enum), x)
+	return e.Config()
+}
+
+// WithVector returns a copy with one vector knob set, each element clipped to
+// the hard range. It panics on an unknown name or an empty vector.
+func (c Config) WithVector(name string, vec []int) Config {
+	e := c.Edit()
+	e.SetVector(c.must(name, Vector), vec)
+	return e.Config()
+}
+
+// Editor changes several knobs of a configuration for the price of one copy.
+// Knobs are named by their place in the set: see Set.Index.
+type Editor struct{ config Config }
+
+// Edit begins the changes; c itself stays as it is.
+func (c Config) Edit() Editor { return Editor{Config{set: c.set, values: slices.Clone(c.values)}} }
+
+// SetNumber is WithNumber by place.
+func (e *Editor) SetNumber(i int, x float64) {
+	k := &e.config.set.knobs[i]
+	if math.IsNaN(x) || k.Kind == Vector {
+		panic(fmt.Sprintf("knob %s: number %v for a %v", k.Name, x, k.Kind))
 	}
 	if k.Kind == Enum {
 		x = min(max(math.Round(x), 0), float64(len(k.Choices)-1))
@@ -183,27 +210,34 @@ func (c Config) WithNumber(name string, x float64) Config {
 		}
 		x = min(max(x, k.Min), k.Max)
 	}
-	values := slices.Clone(c.values)
-	values[i] = value{num: x}
-	return Config{set: c.set, values: values}
+	e.config.values[i] = value{num: x}
 }
 
-// WithVector returns a copy with one vector knob set, each element clipped to
-// the hard range. It panics on an unknown name or an empty vector.
-func (c Config) WithVector(name string, vec []int) Config {
-	i := c.must(name, Vector)
-	if len(vec) == 0 || len(vec) > maxVector {
-		panic(fmt.Sprintf("knob %s: %d elements", name, len(vec)))
+// SetVector is WithVector by place.
+func (e *Editor) SetVector(i int, vec []int) {
+	k := &e.config.set.knobs[i]
+	if len(vec) == 0 || len(vec) > maxVector || k.Kind != Vector {
+		panic(fmt.Sprintf("knob %s: %d elements for a %v", k.Name, len(vec), k.Kind))
 	}
-	k := &c.set.knobs[i]
 	clipped := make([]int, len(vec))
 	for j, n := range vec {
 		clipped[j] = min(max(n, int(k.Min)), int(k.Max))
 	}
-	values := slices.Clone(c.values)
-	values[i] = value{vec: trim(clipped)}
-	return Config{set: c.set, values: values}
+	e.config.values[i] = value{vec: trim(clipped)}
 }
+
+// Config returns the changed configuration and ends the editor.
+func (e *Editor) Config() Config {
+	c := e.config
+	e.config = Config{}
+	return c
+}
+
+// NumberAt is Number by place in the set. A Vector has 0.
+func (c Config) NumberAt(i int) float64 { return c.values[i].num }
+
+// VectorAt is Vector by place in the set. What is no Vector has nil.
+func (c Config) VectorAt(i int) []int { return c.values[i].vec }
 
 // Int returns the value of an Int or the index of an Enum's choice. Like all
 // getters it panics on an unknown name or a wrong kind: an error of the program.

@@ -85,6 +85,16 @@ func (t *MeanTest) EValue(mu0 float64) float64 {
 // PValue returns the anytime-valid p-value of a mean of mu0: 1/EValue, at most 1.
 func (t *MeanTest) PValue(mu0 float64) float64 { return min(1, 1/t.EValue(mu0)) }
 
+// PlannedPValue returns the one-sided p-value of a mean below mu0 by Student's test.
+// It holds for one look at an end that was planned before, not for many; 1 below two
+// units.
+func (t *MeanTest) PlannedPValue(mu0 float64) float64 {
+	if t.n < 2 {
+		return 1
+	}
+	return orOne(studentAbove((mu0-t.mean)/(t.Deviation()/math.Sqrt(float64(t.n))), float64(t.n-1)))
+}
+
 // Interval returns the confidence sequence: the means that are not rejected at
 // alpha. All of them over time hold the true mean together with a probability of
 // 1-alpha. Infinite while there are too few units, below four at alpha 0.05. Of

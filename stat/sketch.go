@@ -149,6 +149,25 @@ func (s *Sketch) Quantile(q float64) float64 {
 	return s.high
 }
 
+// Below returns how many numbers are at most x. It may count some that are above by
+// less than twice the relative error.
+func (s *Sketch) Below(x float64) uint64 {
+	if !(x >= 0) {
+		return 0
+	}
+	n := s.zeros
+	if x == 0 {
+		return n
+	}
+	last := math.Ceil(math.Log(x)/s.logGamma()) - float64(s.first)
+	for i, count := range s.bins {
+		if float64(i) <= last {
+			n += count
+		}
+	}
+	return n
+}
+
 // Count returns how many numbers were counted.
 func (s *Sketch) Count() uint64 { return s.count }
 

@@ -3,6 +3,7 @@ package stat
 import (
 	"math"
 	"slices"
+	"sort"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -29,6 +30,12 @@ func TestSketchRelativeError(t *testing.T) {
 			want := values[int(q*float64(len(values)-1))]
 			if got := s.Quantile(q); !(math.Abs(got-want) <= accuracy*want*(1+1e-9)) {
 				t.Fatalf("quantile %v: got %v, want %v within %v", q, got, want, accuracy)
+			}
+		}
+		for _, x := range append(values, 0, math.Inf(1)) {
+			at, above := sort.SearchFloat64s(values, math.Nextafter(x, math.Inf(1))), sort.SearchFloat64s(values, x*(1+2.3*accuracy))
+			if got := int(s.Below(x)); got < at || got > max(at, above) {
+				t.Fatalf("%d are at most %v, want %d to %d", got, x, at, above)
 			}
 		}
 		if s.Count() != uint64(len(values)) || math.Abs(s.Mean()*float64(len(values))/sum-1) > 1e-9 {
