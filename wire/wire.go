@@ -17,6 +17,9 @@ type Protocol uint16
 // protocol of one's own takes a higher one.
 const Kademlia Protocol = 1
 
+// Roster is the protocol of package node/roster.
+const Roster Protocol = 2
+
 // Ref refers to a request. The node that makes it chooses the number; 0 refers
 // to nothing. A Ref is used once.
 type Ref uint64
