@@ -9,7 +9,10 @@ import (
 
 func TestFamilies(t *testing.T) {
 	for _, family := range opt.Families {
-		t.Run(family.Name, func(t *testing.T) { opttest.Run(t, family) })
+		t.Run(family.Name, func(t *testing.T) {
+			t.Parallel()
+			opttest.Run(t, family)
+		})
 	}
 }
 

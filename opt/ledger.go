@@ -63,8 +63,13 @@ func (l *ledger) ready() bool { return l.affords() && !l.converged() && len(l.op
 // issue turns a vector into the next trial.
 func (l *ledger) issue(x []float64, origin string, parents []int) Trial {
 	config := l.space.Config(x)
+	return l.issueConfig(config, l.space.Vector(config), origin, parents)
+}
+
+// issueConfig is issue for a feasible configuration and its vector.
+func (l *ledger) issueConfig(config knob.Config, x []float64, origin string, parents []int) Trial {
 	trial := Trial{
-		ID: l.tally.Asked, X: l.space.Vector(config), Config: config,
+		ID: l.tally.Asked, X: x, Config: config,
 		Seeds: l.cfg.SeedBlock, Lookups: l.cfg.Lookups, Parents: parents, Origin: origin,
 	}
 	l.tally.Asked++

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/shoalnet/shoal/knob"
 	"github.com/shoalnet/shoal/stat"
 )
 
@@ -14,24 +15,41 @@ type nsga3 struct {
 	stream *stat.Stream
 	spread referenceSet
 	size   int
+	vary   indices
+	polish *polish // nil for none
 
-	parents []individual // survivors of the last generation
-	brood   []individual // this generation, in order of trial
-	first   int          // trial of brood[0]
-	asked   int          // of the brood
-	told    int          // of the brood
+	parents []*individual // survivors of the last generation
+	brood   []*individual // this generation, in order of trial
+	first   int           // trial of brood[0]
+	asked   int           // of the brood
+	told    int           // of the brood
 }
 
 // individual is a planned, open or evaluated trial.
 type individual struct {
 	x       []float64
+	config  knob.Config // what x stands for; without a set until it is known
 	origin  string
 	parents []int
 	trial   int
 	scores  []float64 // nil until evaluated, and for good if it failed
+
+	at    []float64 // where the space put x, once it was asked for
+	value float64   // fitness of the scores, when last ranked
+	step  int       // number in the brood of the family that drew it
+	why   []string  // see Trial.Why
 }
 
-var _ Optimizer = (*nsga3)(nil)
+// Populated is an optimizer that breeds from a population of its own, which is
+// not the front: it may hold what is dominated, and lacks what was crowded out.
+type Populated interface {
+	Optimizer
+	// Population returns the scores of what would breed next, given what has been
+	// told so far. It changes nothing.
+	Population() [][]float64
+}
+
+var _ Populated = (*nsga3)(nil)
 
 // minPopulation leaves two pairs of parents.
 const minPopulation = 4
@@ -59,20 +77,30 @@ func NewNSGA3(space *Space, cfg Settings) (Optimizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := l.cfg.Population
-	if size == 0 {
-		size = [...]int{92, 92, 92, 120, 212}[l.cfg.Objectives-1]
-	}
-	if size < minPopulation {
-		return nil, fmt.Errorf("opt: nsga3: population %d: want %d or more", size, minPopulation)
+	size, err := l.spreadSize()
+	if err != nil {
+		return nil, err
 	}
 	n := &nsga3{
 		ledger: l, size: size,
 		stream: stat.NewStream(l.cfg.Seed, "opt.nsga3"),
 		spread: newReferenceSet(l.cfg.Objectives, size),
+		vary:   manyObjectives,
 	}
 	n.found()
 	return n, nil
+}
+
+// spreadSize returns the population: the user's, or that of Deb and Jain.
+func (l *ledger) spreadSize() (int, error) {
+	size := l.cfg.Population
+	if size == 0 {
+		size = [...]int{92, 92, 92, 120, 212}[l.cfg.Objectives-1]
+	}
+	if size < minPopulation {
+		return 0, fmt.Errorf("opt: population %d: want %d or more", size, minPopulation)
+	}
+	return size, nil
 }
 
 // found plans the first generation.
@@ -83,7 +111,7 @@ func (n *nsga3) found() {
 		if !ok {
 			x, origin = sequence.at(uint32(i-1-len(n.cfg.Starts))), "sobol"
 		}
-		n.brood = append(n.brood, individual{x: x, origin: origin})
+		n.brood = append(n.brood, &individual{x: x, origin: origin})
 	}
 }
 
@@ -93,15 +121,18 @@ func (n *nsga3) Ask() (Trial, bool) {
 		return Trial{}, false
 	}
 	if n.asked == len(n.brood) {
-		n.parents = n.survivors(append(n.parents, n.brood...))
-		n.brood = n.offspring()
+		n.parents = n.survivors(slices.Concat(n.parents, n.brood))
+		n.brood = n.next()
 		n.first, n.asked, n.told = n.tally.Asked, 0, 0
 	}
-	child := &n.brood[n.asked]
+	child := n.brood[n.asked]
 	n.asked++
-	trial := n.issue(child.x, child.origin, child.parents)
-	child.trial, child.x = trial.ID, trial.X
-	return trial, true
+	if child.config.Set() == nil {
+		child.config = n.space.Config(child.x)
+		child.x = n.space.Vector(child.config)
+	}
+	child.trial = n.tally.Asked
+	return n.issueConfig(child.config, child.x, child.origin, child.parents), true
 }
 
 // Tell implements Optimizer.
@@ -118,8 +149,8 @@ func (n *nsga3) Tell(out Outcome) {
 
 // survivors returns the next parents: whole fronts while they fit, then the
 // front that does not fit niche by niche.
-func (n *nsga3) survivors(all []individual) []individual {
-	var good, failed []individual
+func (n *nsga3) survivors(all []*individual) []*individual {
+	var good, failed []*individual
 	for _, one := range all {
 		if one.scores == nil {
 			failed = append(failed, one)
@@ -134,28 +165,38 @@ func (n *nsga3) survivors(all []individual) []individual {
 	for i, one := range good {
 		scores[i] = one.scores
 	}
-	var next []individual
+	next := make([]*individual, 0, n.size)
 	for _, i := range n.spread.choose(scores, n.size, n.stream) {
 		next = append(next, good[i])
 	}
 	return next
 }
 
+// next returns the next generation.
+func (n *nsga3) next() []*individual {
+	if n.polish != nil {
+		if brood := n.polish.brood(n); len(brood) > 0 {
+			return brood
+		}
+	}
+	return n.offspring()
+}
+
 // offspring breeds a generation from random pairs of parents.
-func (n *nsga3) offspring() []individual {
-	pool := slices.DeleteFunc(slices.Clone(n.parents), func(one individual) bool { return one.scores == nil })
+func (n *nsga3) offspring() []*individual {
+	pool := slices.DeleteFunc(slices.Clone(n.parents), func(one *individual) bool { return one.scores == nil })
 	if len(pool) < 2 {
 		pool = n.parents
 	}
-	var brood []individual
+	brood := make([]*individual, 0, n.size)
 	for len(brood) < n.size {
 		order := n.stream.Perm(len(pool))
 		for p := 0; p+1 < len(order) && len(brood) < n.size; p += 2 {
-			a, b := &pool[order[p]], &pool[order[p+1]]
-			c, d := cross(n.space, n.stream, a.x, b.x)
+			a, b := pool[order[p]], pool[order[p+1]]
+			c, d := n.vary.cross(n.space, n.stream, a.x, b.x)
 			for _, x := range [][]float64{c, d} {
 				if len(brood) < n.size {
-					brood = append(brood, individual{x: n.fresh(x, brood), origin: "sbx", parents: []int{a.trial, b.trial}})
+					brood = append(brood, n.fresh(x, brood, a.trial, b.trial))
 				}
 			}
 		}
@@ -164,14 +205,35 @@ func (n *nsga3) offspring() []individual {
 }
 
 // fresh mutates x until the space tells it from parents and siblings.
-func (n *nsga3) fresh(x []float64, brood []individual) []float64 {
+func (n *nsga3) fresh(x []float64, brood []*individual, a, b int) *individual {
+	one := &individual{origin: "sbx", parents: []int{a, b}}
 	for range 10 {
-		mutate(n.space, n.stream, x)
-		x = n.space.snap(x)
-		same := func(one individual) bool { return slices.Equal(one.x, x) }
-		if !slices.ContainsFunc(n.parents, same) && !slices.ContainsFunc(brood, same) {
+		n.vary.mutate(n.space, n.stream, x)
+		one.config = n.space.Config(x)
+		one.x = n.space.Vector(one.config)
+		if !among(n.parents, one.x) && !among(brood, one.x) {
 			break
 		}
+		x = slices.Clone(one.x)
 	}
-	return x
+	return one
+}
+
+// among reports whether one of the individuals is at x.
+func among(all []*individual, x []float64) bool {
+	return slices.ContainsFunc(all, func(one *individual) bool { return slices.Equal(one.x, x) })
+}
+
+// Population implements Populated.
+func (n *nsga3) Population() [][]float64 {
+	peek := *n // survival moves the ideal point and draws from the stream
+	stream := *n.stream
+	peek.stream = &stream
+	var scores [][]float64
+	for _, one := range peek.survivors(slices.Concat(n.parents, n.brood)) {
+		if one.scores != nil {
+			scores = append(scores, one.scores)
+		}
+	}
+	return scores
 }

@@ -41,6 +41,7 @@ type Trial struct {
 	Lookups int         // fidelity: how many lookups to simulate
 	Parents []int       // trials that it was bred from; nil for none
 	Origin  string      // the operator that made it, to explain it: "base", "start", "sobol", "sbx"
+	Why     []string    // reasons in words, of families that have them: see Rules
 }
 
 // Outcome is what became of a trial.
@@ -49,7 +50,19 @@ type Outcome struct {
 	Scores      []float64 // one for each objective, all minimised, finite; ignored if Failed
 	Failed      string    // why there are no scores; empty on success
 	CostLookups int       // what it took; only reported, budgets count Trial.Lookups
+
+	// For control families; the others ignore them. Context is what is seen of the
+	// network after the trial: numbers of about unit size, in every outcome the same
+	// ones in the same order. Done says that what follows has nothing to do with what
+	// was: no later score is credited to this trial.
+	Context []float64
+	Done    bool
 }
+
+// Observation is the Trial of an outcome that has nothing but a Context: what is
+// seen before anything was tried. A control family takes it until its first
+// outcome; it and other families count a later one as ignored.
+const Observation = -1
 
 // Optimizer is what every family offers. It has one owner and needs no lock.
 type Optimizer interface {
@@ -70,6 +83,14 @@ type Optimizer interface {
 	Status() Status
 	// Tally returns the counts so far.
 	Tally() Tally
+}
+
+// Asynchronous is an optimizer that learns from every outcome at once instead of
+// waiting for a generation: told in another order, it asks other trials.
+type Asynchronous interface {
+	Optimizer
+	// Asynchronous only marks the type.
+	Asynchronous()
 }
 
 // Status says whether an optimizer has more to ask.

@@ -12,8 +12,10 @@ import (
 // Jain, IEEE TEVC 18(4), 2014, section IV).
 type referenceSet struct {
 	directions [][]float64 // unit vectors
+	flat       []float64   // the same, one after the other
 	ideal      []float64   // the least of each objective ever seen
 	extremes   [][]float64 // for each axis, the point nearest to it so far
+	elsewhere  []float64   // the worst of each objective among who is not to be chosen from; nil for nobody
 }
 
 // newReferenceSet takes the finest grid of at most so many directions.
@@ -32,7 +34,7 @@ func newReferenceSet(objectives, most int) referenceSet {
 			p[k] /= length
 		}
 	}
-	return referenceSet{directions: points}
+	return referenceSet{directions: points, flat: slices.Concat(points...)}
 }
 
 // simplex returns the points of Das and Dennis (SIAM J. Optim. 8(3), 1998): all
@@ -107,6 +109,9 @@ func (r *referenceSet) nadir(scores [][]float64, front, considered []int) []floa
 		}
 		for _, i := range considered {
 			bound[k] = max(bound[k], scores[i][k])
+		}
+		if r.elsewhere != nil {
+			worst[k], bound[k] = max(worst[k], r.elsewhere[k]), max(bound[k], r.elsewhere[k])
 		}
 	}
 	nadir, ok := r.intercepts()
@@ -203,13 +208,14 @@ func solve(rows [][]float64) ([]float64, bool) {
 
 // associate returns the direction nearest to a point, and how far it is.
 func (r *referenceSet) associate(scores, nadir []float64) (niche int, distance float64) {
-	point := make([]float64, len(scores))
+	var room [maxObjectives]float64
+	point := room[:len(scores)]
 	for k, v := range scores {
 		point[k] = (v - r.ideal[k]) / (nadir[k] - r.ideal[k])
 	}
 	along := math.Inf(-1) // the nearest line has the longest projection
-	for i, direction := range r.directions {
-		if reach := dot(point, direction); reach > along {
+	for i, rest := 0, r.flat; len(rest) > 0; i, rest = i+1, rest[len(point):] {
+		if reach := dot(point, rest[:len(point)]); reach > along {
 			niche, along = i, reach
 		}
 	}

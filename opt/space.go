@@ -32,6 +32,7 @@ type Space struct {
 // axis is a checked Dim.
 type axis struct {
 	Dim
+	place   int // of the knob in the set
 	kind    knob.Kind
 	log     bool
 	choices int
@@ -70,7 +71,8 @@ func newAxis(set *knob.Set, d Dim) (axis, error) {
 	if !ok {
 		return axis{}, fmt.Errorf("opt: dim %q: no such knob (shoal knobs lists them)", d.Knob)
 	}
-	a := axis{Dim: d, kind: k.Kind, log: k.Scale == knob.Log, choices: len(k.Choices)}
+	at, _ := set.Index(d.Knob)
+	a := axis{Dim: d, place: at, kind: k.Kind, log: k.Scale == knob.Log, choices: len(k.Choices)}
 	if a.Lo == 0 && a.Hi == 0 {
 		a.Lo, a.Hi = k.Min, k.Max
 		if a.log && a.Lo == 0 { // a zero with a meaning of its own is not searched
@@ -164,15 +166,15 @@ func (s *Space) Config(x []float64) knob.Config {
 		values[i] = s.axes[i].value(min(max(x[i], 0), 1))
 	}
 	s.project(values)
-	config := s.base
+	edit := s.base.Edit()
 	for i := range s.axes {
 		if s.axes[i].kind != knob.Vector {
-			config = config.WithNumber(s.axes[i].Knob, values[i])
+			edit.SetNumber(s.axes[i].place, values[i])
 		} else if s.leads(i) {
-			config = config.WithVector(s.axes[i].Knob, s.vector(s.axes[i].Knob, values))
+			edit.SetVector(s.axes[i].place, s.vector(s.axes[i].Knob, values))
 		}
 	}
-	return config
+	return edit.Config()
 }
 
 // leads reports whether axis i is the first of its vector.
@@ -262,10 +264,7 @@ func (a *axis) value(u float64) float64 {
 	if a.kind == knob.Enum {
 		return min(math.Floor(u*float64(a.choices)), float64(a.choices-1))
 	}
-	v := a.Lo + float64(u*(a.Hi-a.Lo))
-	if a.log {
-		v = a.Lo * math.Pow(a.Hi/a.Lo, u)
-	}
+	v := a.number(u)
 	if a.whole() && a.Weight == 0 {
 		v = math.Round(v)
 	}
@@ -274,10 +273,25 @@ func (a *axis) value(u float64) float64 {
 
 // unit is the inverse of value; of a choice, the middle of its interval.
 func (a *axis) unit(v float64) float64 {
-	switch v = min(max(v, a.Lo), a.Hi); {
-	case a.kind == knob.Enum:
+	v = min(max(v, a.Lo), a.Hi)
+	if a.kind == knob.Enum {
 		return (v + 0.5) / float64(a.choices)
-	case a.log:
+	}
+	return a.unitOf(v)
+}
+
+// number returns what stands at u on the scale, not rounded and not clipped. It is
+// not for choices.
+func (a *axis) number(u float64) float64 {
+	if a.log {
+		return a.Lo * math.Pow(a.Hi/a.Lo, u)
+	}
+	return a.Lo + float64(u*(a.Hi-a.Lo))
+}
+
+// unitOf is the inverse of number.
+func (a *axis) unitOf(v float64) float64 {
+	if a.log {
 		return math.Log(v/a.Lo) / math.Log(a.Hi/a.Lo)
 	}
 	return (v - a.Lo) / (a.Hi - a.Lo)
@@ -286,9 +300,9 @@ func (a *axis) unit(v float64) float64 {
 // read returns the searched value in a configuration.
 func (a *axis) read(config knob.Config) float64 {
 	if a.kind != knob.Vector {
-		return config.Number(a.Knob)
+		return config.NumberAt(a.place)
 	}
-	vec := config.Vector(a.Knob)
+	vec := config.VectorAt(a.place)
 	return float64(vec[min(a.Element, len(vec)-1)])
 }
 

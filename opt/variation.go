@@ -6,18 +6,19 @@ import (
 	"github.com/shoalnet/shoal/stat"
 )
 
-// Distribution indices of Deb and Jain (2014), Table II: high, because parents
+// indices are the distribution indices of crossover and mutation: the greater, the
+// nearer children are to their parents.
+type indices struct{ crossover, mutation int }
+
+// manyObjectives are those of Deb and Jain (2014), Table II: high, because parents
 // of many objectives lie far apart and wide steps lose both.
-const (
-	etaCrossover = 30
-	etaMutation  = 20
-)
+var manyObjectives = indices{30, 20}
 
 // cross returns two children of a and b by simulated binary crossover (Deb and
 // Agrawal, Complex Systems 9, 1995) in its bounded form. A coordinate takes part
 // with probability 1/2, and then either child may get either value. Choices
 // cannot be blended and are swapped instead.
-func cross(space *Space, stream *stat.Stream, a, b []float64) (c, d []float64) {
+func (n indices) cross(space *Space, stream *stat.Stream, a, b []float64) (c, d []float64) {
 	c, d = append([]float64(nil), a...), append([]float64(nil), b...)
 	for i := range a {
 		if stream.Float64() >= 0.5 {
@@ -33,8 +34,8 @@ func cross(space *Space, stream *stat.Stream, a, b []float64) (c, d []float64) {
 		}
 		u := stream.Float64()
 		middle, half := (low+high)/2, (high-low)/2
-		down := middle - half*spread(u, 1+2*low/(high-low))
-		up := middle + half*spread(u, 1+2*(1-high)/(high-low))
+		down := middle - half*n.spread(u, 1+2*low/(high-low))
+		up := middle + half*n.spread(u, 1+2*(1-high)/(high-low))
 		if stream.Float64() < 0.5 { // else children would only blend in place, never recombine
 			down, up = up, down
 		}
@@ -45,18 +46,22 @@ func cross(space *Space, stream *stat.Stream, a, b []float64) (c, d []float64) {
 
 // spread draws how far apart children lie, in distances of their parents, when
 // room is the distance to the bound in the same measure.
-func spread(u, room float64) float64 {
-	alpha := 2 - math.Pow(room, -(etaCrossover+1))
+func (n indices) spread(u, room float64) float64 {
+	alpha := 2 - 1/whole(room, n.crossover+1)
 	if u <= 1/alpha {
-		return math.Pow(u*alpha, 1.0/(etaCrossover+1))
+		return n.root(u * alpha)
 	}
-	return math.Pow(1/(2-u*alpha), 1.0/(etaCrossover+1))
+	return n.root(1 / (2 - u*alpha))
 }
+
+// root returns the root of x >= 0 that the spread is.
+func (n indices) root(x float64) float64 { return math.Exp(math.Log(x) / float64(n.crossover+1)) }
 
 // mutate moves each coordinate of x with probability 1/n by polynomial mutation
 // (Deb and Goyal, Computer Science and Informatics 26(4), 1996) in its bounded
 // form. A choice is drawn anew.
-func mutate(space *Space, stream *stat.Stream, x []float64) {
+func (n indices) mutate(space *Space, stream *stat.Stream, x []float64) {
+	power := n.mutation + 1
 	for i := range x {
 		if stream.Float64() >= 1/float64(len(x)) {
 			continue
@@ -66,12 +71,24 @@ func mutate(space *Space, stream *stat.Stream, x []float64) {
 			x[i] = u
 			continue
 		}
-		const power = etaMutation + 1
 		if u < 0.5 {
-			x[i] += math.Pow(2*u+(1-2*u)*math.Pow(1-x[i], power), 1.0/power) - 1
+			x[i] += math.Pow(2*u+(1-2*u)*whole(1-x[i], power), 1/float64(power)) - 1
 		} else {
-			x[i] += 1 - math.Pow(2*(1-u)+(2*u-1)*math.Pow(x[i], power), 1.0/power)
+			x[i] += 1 - math.Pow(2*(1-u)+(2*u-1)*whole(x[i], power), 1/float64(power))
 		}
 		x[i] = min(max(x[i], 0), 1)
 	}
+}
+
+// whole returns x to the power of n >= 0 by squaring: math.Pow takes ten times
+// as long.
+func whole(x float64, n int) float64 {
+	result := 1.0
+	for ; n > 0; n >>= 1 {
+		if n&1 == 1 {
+			result *= x
+		}
+		x *= x
+	}
+	return result
 }

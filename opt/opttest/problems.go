@@ -32,6 +32,33 @@ func Sphere(size int) Problem {
 	}}
 }
 
+// Valley is Rosenbrock's function on -4.2 to 1.8 with its optimum of 0 at 1, the end
+// of a bent valley; the middle of the box is his start of -1.2.
+func Valley(size int) Problem {
+	return Problem{fmt.Sprintf("valley-%d", size), size, 1, func(x []float64) []float64 {
+		sum := 0.0
+		for i, u := range x[:size-1] {
+			v, next := 6*u-4.2, 6*x[i+1]-4.2
+			a, b := next-v*v, 1-v
+			sum += 100*a*a + b*b
+		}
+		return []float64{sum}
+	}}
+}
+
+// Ripples is Rastrigin's function on a box of width 10.24 with its optimum of 0 away
+// from the middle: a bowl with ten local minima along each coordinate.
+func Ripples(size int) Problem {
+	return Problem{fmt.Sprintf("ripples-%d", size), size, 1, func(x []float64) []float64 {
+		sum := 10 * float64(size)
+		for i, u := range x {
+			v := 10.24 * (u - 0.3 - 0.4*float64(i)/float64(size))
+			sum += v*v - 10*math.Cos(2*math.Pi*v)
+		}
+		return []float64{sum}
+	}}
+}
+
 // DTLZ2 is the problem of that name (Deb, Thiele, Laumanns and Zitzler, CEC 2002):
 // its front is the part of the unit sphere with all objectives positive, reached
 // where the last size-objectives+1 coordinates are 1/2.
