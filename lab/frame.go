@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 )
 
 // maxFrame bounds a message between pool and child.
@@ -41,8 +42,9 @@ func readFrame(r io.Reader) ([]byte, error) {
 	return body, err
 }
 
-// A task is seed (8 bytes), length of kind (2), kind, payload.
-func encodeTask(t Task) ([]byte, error) {
+// MarshalBinary encodes a task: seed (8 bytes, big-endian), length of kind (2), kind,
+// payload. It fails if the kind is too long.
+func (t Task) MarshalBinary() ([]byte, error) {
 	if len(t.Kind) > math.MaxUint16 {
 		return nil, fmt.Errorf("lab: a kind of %d bytes: want at most %d", len(t.Kind), math.MaxUint16)
 	}
@@ -53,32 +55,43 @@ func encodeTask(t Task) ([]byte, error) {
 
 var errShort = errors.New("lab: a message ends early: are pool and worker of one version?")
 
-func decodeTask(b []byte) (Task, error) {
+// UnmarshalBinary is the inverse of MarshalBinary. The payload is not copied.
+func (t *Task) UnmarshalBinary(b []byte) error {
 	if len(b) < 10 {
-		return Task{}, errShort
+		return errShort
 	}
 	kind := int(binary.BigEndian.Uint16(b[8:]))
 	if len(b) < 10+kind {
-		return Task{}, errShort
+		return errShort
 	}
-	return Task{Seed: binary.BigEndian.Uint64(b), Kind: string(b[10 : 10+kind]), Payload: b[10+kind:]}, nil
+	*t = Task{Seed: binary.BigEndian.Uint64(b), Kind: string(b[10 : 10+kind]), Payload: b[10+kind:]}
+	return nil
 }
 
-// A result is cost (8 bytes), length of error (4), error, payload. Its index is
-// known to the pool alone.
-func encodeResult(r Result) []byte {
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, 12+len(r.Err)+len(r.Payload)), math.Float64bits(r.Cost))
+// AppendBinary appends an encoded result: cost (8 bytes, big-endian), length of error
+// (4), error, payload. Its index is left out: it is known to the pool alone. The
+// error is always nil.
+func (r Result) AppendBinary(b []byte) ([]byte, error) {
+	b = binary.BigEndian.AppendUint64(slices.Grow(b, 12+len(r.Err)+len(r.Payload)), math.Float64bits(r.Cost))
 	b = binary.BigEndian.AppendUint32(b, uint32(len(r.Err)))
-	return append(append(b, r.Err...), r.Payload...)
+	return append(append(b, r.Err...), r.Payload...), nil
 }
 
-func decodeResult(b []byte) (Result, error) {
+// UnmarshalBinary is the inverse of AppendBinary, with index 0. The payload is not
+// copied.
+func (r *Result) UnmarshalBinary(b []byte) error {
 	if len(b) < 12 {
-		return Result{}, errShort
+		return errShort
 	}
 	text := uint64(binary.BigEndian.Uint32(b[8:]))
 	if uint64(len(b)) < 12+text {
-		return Result{}, errShort
+		return errShort
 	}
-	return Result{Cost: math.Float64frombits(binary.BigEndian.Uint64(b)), Err: string(b[12 : 12+text]), Payload: b[12+text:]}, nil
+	*r = Result{Cost: math.Float64frombits(binary.BigEndian.Uint64(b)), Err: string(b[12 : 12+text]), Payload: b[12+text:]}
+	return nil
+}
+
+func encodeResult(r Result) []byte {
+	b, _ := r.AppendBinary(nil) // never fails
+	return b
 }

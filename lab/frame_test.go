@@ -17,7 +17,7 @@ func TestMessagesRoundTrip(t *testing.T) {
 		task := Task{Kind: string(text.Draw(t, "kind")), Payload: text.Draw(t, "payload"), Seed: rapid.Uint64().Draw(t, "seed")}
 		result := Result{Payload: text.Draw(t, "answer"), Cost: rapid.Float64().Draw(t, "cost"), Err: string(text.Draw(t, "err"))}
 		var pipe bytes.Buffer
-		body, err := encodeTask(task)
+		body, err := task.MarshalBinary()
 		if err = errors.Join(err, writeFrame(&pipe, body), writeFrame(&pipe, encodeResult(result))); err != nil {
 			t.Fatal(err)
 		}
@@ -25,14 +25,16 @@ func TestMessagesRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if back, err := decodeTask(body); err != nil || !reflect.DeepEqual(back, task) {
-			t.Fatalf("%+v, %v: want %+v", back, err, task)
+		var backTask Task
+		if err := backTask.UnmarshalBinary(body); err != nil || !reflect.DeepEqual(backTask, task) {
+			t.Fatalf("%+v, %v: want %+v", backTask, err, task)
 		}
 		body, err = readFrame(&pipe)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if back, err := decodeResult(body); err != nil || !reflect.DeepEqual(back, result) {
+		var back Result
+		if err := back.UnmarshalBinary(body); err != nil || !reflect.DeepEqual(back, result) {
 			t.Fatalf("%+v, %v: want %+v", back, err, result)
 		}
 		if _, err := readFrame(&pipe); !errors.Is(err, io.EOF) {
@@ -42,7 +44,7 @@ func TestMessagesRoundTrip(t *testing.T) {
 }
 
 func FuzzFrame(f *testing.F) {
-	task, _ := encodeTask(Task{Kind: "echo", Payload: []byte("x"), Seed: 1})
+	task, _ := Task{Kind: "echo", Payload: []byte("x"), Seed: 1}.MarshalBinary()
 	for _, body := range [][]byte{task, encodeResult(Result{Err: "e", Cost: math.Inf(1)}), nil} {
 		var b bytes.Buffer
 		if err := writeFrame(&b, body); err != nil {
@@ -59,12 +61,14 @@ func FuzzFrame(f *testing.F) {
 		if !bytes.Equal(body, b[4:4+len(body)]) {
 			t.Fatal("the body is not what follows the length")
 		}
-		if task, err := decodeTask(body); err == nil {
-			if back, err := encodeTask(task); err != nil || !bytes.Equal(back, body) {
+		var task Task
+		if task.UnmarshalBinary(body) == nil {
+			if back, err := task.MarshalBinary(); err != nil || !bytes.Equal(back, body) {
 				t.Fatalf("task %+v became %x, want %x", task, back, body)
 			}
 		}
-		if r, err := decodeResult(body); err == nil && !math.IsNaN(r.Cost) && !bytes.Equal(encodeResult(r), body) {
+		var r Result
+		if r.UnmarshalBinary(body) == nil && !math.IsNaN(r.Cost) && !bytes.Equal(encodeResult(r), body) {
 			t.Fatalf("result %+v became %x, want %x", r, encodeResult(r), body)
 		}
 	})
@@ -74,7 +78,7 @@ func TestFrameLimit(t *testing.T) {
 	if err := writeFrame(io.Discard, make([]byte, maxFrame+1)); !errors.Is(err, errTooLarge) {
 		t.Errorf("error %v", err)
 	}
-	if _, err := encodeTask(Task{Kind: string(make([]byte, 1<<16))}); err == nil {
+	if _, err := (Task{Kind: string(make([]byte, 1<<16))}).MarshalBinary(); err == nil {
 		t.Error("a kind of 64 KiB was accepted")
 	}
 }

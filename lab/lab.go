@@ -1,7 +1,7 @@
 // Package lab runs tasks that are bytes: a kind, a payload and a seed go in, a
 // payload and a cost come out. A worker looks the kind up in a [Table] that it
 // was started with, so a task runs the same on a goroutine ([Local]), in a child
-// process ([Processes] and [Serve]) or, later, on another machine.
+// process ([Processes] and [Serve]) or on another machine (package cluster).
 //
 // [Search] drives any opt.Optimizer over a pool. Its result depends on the
 // optimizer and on how many trials are in flight, not on the number of workers,
@@ -57,8 +57,8 @@ type Pool interface {
 // ErrClosed is why a closed pool does no more.
 var ErrClosed = errors.New("lab: the pool is closed")
 
-// call does a task of the table. It never panics.
-func call(ctx context.Context, table Table, task Task) (r Result) {
+// Do does one task. It never panics; what goes wrong is in the result.
+func (table Table) Do(ctx context.Context, task Task) (r Result) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			r = Result{Err: fmt.Sprintf("lab: %s panicked: %v", task.Kind, cause)}

@@ -16,7 +16,7 @@ func Local(table Table, workers int) Pool {
 type local Table
 
 func (l local) do(ctx context.Context, task Task) (Result, error) {
-	return call(ctx, Table(l), task), nil
+	return Table(l).Do(ctx, task), nil
 }
 
 func (local) close() {}

@@ -60,7 +60,7 @@ func startProcess(ctx context.Context, command []string) (worker, error) {
 }
 
 func (p *process) do(ctx context.Context, task Task) (Result, error) {
-	body, err := encodeTask(task)
+	body, err := task.MarshalBinary()
 	if err == nil && len(body) > maxFrame {
 		err = errTooLarge
 	}
@@ -75,8 +75,8 @@ func (p *process) do(ctx context.Context, task Task) (Result, error) {
 	if err != nil {
 		return Result{}, p.death(err)
 	}
-	r, err := decodeResult(body)
-	if err != nil {
+	var r Result
+	if err := r.UnmarshalBinary(body); err != nil {
 		return Result{}, p.death(err)
 	}
 	return r, ctx.Err() // it may have been killed after its answer
@@ -144,11 +144,11 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, table Table) error 
 		case err != nil:
 			return fmt.Errorf("lab: read a task: %w", err)
 		}
-		task, err := decodeTask(body)
-		if err != nil {
+		var task Task
+		if err := task.UnmarshalBinary(body); err != nil {
 			return err
 		}
-		answer := encodeResult(call(ctx, table, task))
+		answer := encodeResult(table.Do(ctx, task))
 		if len(answer) > maxFrame {
 			answer = encodeResult(Result{Err: errTooLarge.Error()})
 		}

@@ -23,7 +23,7 @@ func (a Arm) String() string { return [...]string{"baseline", "tuned"}[a] }
 type Assignment struct {
 	Scope knob.Scope `json:"scope"` // whom the change touches, and so what is split
 	Salt  uint64     `json:"salt,string"`
-	Share float64    `json:"share"` // of the units that are tuned: in (0, 0.5]
+	Share float64    `json:"share"` // of the units that are tuned: in (0, 0.5]; 0 during a pause
 	// Treated holds for the scope Network alone: the whole network runs the
 	// candidate in this block.
 	Treated bool `json:"treated,omitempty"`

@@ -26,6 +26,13 @@ const (
 	KindStage    = "stage"    // a stage begins: the candidate is exposed after this
 	KindCycle    = "cycle"    // one unit of the test, or why it does not count
 	KindVerdict  = "verdict"  // a stage ends
+	KindHold     = "hold"     // a pause begins: all run the baseline
+	KindResume   = "resume"   // the pause ends
+	KindGate     = "gate"     // a person's approval is waited for, or was given
+	KindTrigger  = "trigger"  // a service has a reason to tune
+	KindStudy    = "study"    // it begins to look for a candidate
+	KindProposal = "proposal" // what the study found, or why nothing
+	KindNote     = "note"     // anything else that a person may want to know
 	KindDecision = "decision" // the rollout is decided: promote or roll back follows this
 	KindEnd      = "end"      // the decision is in effect, or was not confirmed in time
 )
@@ -45,6 +52,9 @@ func (d digest) next(body []byte) digest {
 	h := sha256.Sum256(append(d[:], body...))
 	return digest(h[:len(d)])
 }
+
+// Seq returns the number of the last entry, 0 if there is none.
+func (j *Journal) Seq() uint64 { return j.seq }
 
 // Append numbers an entry and returns its line: hash, space, JSON, newline. The
 // line must be written before the next is asked for. It fails only if Data is
@@ -153,11 +163,16 @@ func Resume(entries []Entry) (Interrupted, bool) {
 			}
 		case KindDecision:
 			var d decisionData
-			if open && json.Unmarshal(e.Data, &d) == nil {
+			if start.Hash != "" && json.Unmarshal(e.Data, &d) == nil {
+				open = true // again, if a promotion that had ended is undone
 				in.Decision, in.Good = d.Decision, start.Baseline
 				if d.Decision == Promoted {
 					in.Good = start.Candidate
 				}
+			}
+		case KindHold: // of a promotion, too
+			if open {
+				in.Decision, in.Good = "", start.Baseline
 			}
 		case KindEnd:
 			open = false

@@ -101,7 +101,7 @@ func FuzzJournal(f *testing.F) {
 
 func FuzzDecodeEvent(f *testing.F) {
 	for _, e := range []Event{
-		Window{1, 2, true, [2]Summary{{1, -2.5, 6.25, 1, 2}}}, Applied{3, "hash"}, NoData{"why"}, OrderRollBack,
+		Window{Start: 1, End: 2, Lagged: true, Arms: [2]Summary{{Samples: 1, SumLog: -2.5, SumLog2: 6.25, Successes: 1, Attempts: 2}}}, Applied{3, "hash"}, NoData{"why"}, OrderRollBack,
 	} {
 		line, err := EncodeEvent(e)
 		if err != nil {
@@ -176,6 +176,15 @@ func TestResume(t *testing.T) {
 	}
 	if stage != 2 || decision != Promoted {
 		t.Errorf("the journal has %d stages and ends %q", stage+1, decision)
+	}
+	r.Tell(0, OrderRollBack) // after the end
+	for c, ok := r.Ask(0); ok; c, ok = r.Ask(0) {
+		if rec, is := c.(Record); is {
+			entries = append(entries, rec.Entry)
+		}
+	}
+	if got, open := Resume(entries); !open || got.Good != opts.Baseline.String() || got.Decision != RolledBack {
+		t.Errorf("undone after its end: %+v, %v", got, open)
 	}
 	if got, open := Resume(nil); open || got.Good != "" {
 		t.Errorf("an empty journal: %+v, %v", got, open)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -19,7 +20,7 @@ type Record struct {
 }
 
 // Expose asks to put the assignment into effect on every peer and to answer
-// Applied when it is.
+// Applied when it is. A share of 0 puts all in the baseline: a pause.
 type Expose struct {
 	Assignment Assignment `json:"assignment"`
 	Stage      int        `json:"stage"` // index into the preset's stages
@@ -73,6 +74,12 @@ type Summary struct {
 	SumLog2   float64 `json:"sum_log2"` // of their squares
 	Successes int     `json:"successes"`
 	Attempts  int     `json:"attempts"` // at least Samples
+	// Slow are the samples above a limit that the world fixed before the rollout, its
+	// baseline's P90: the guard of the tail. 0 in both arms where there is no limit.
+	Slow int `json:"slow,omitempty"`
+	// SumPre is the sum, over the samples, of what the same unit showed before the
+	// rollout: it is taken out of the difference (stat.Covariate). 0 if that is unknown.
+	SumPre float64 `json:"sum_pre,omitempty"`
 }
 
 func (s *Summary) add(o Summary) {
@@ -81,6 +88,8 @@ func (s *Summary) add(o Summary) {
 	s.SumLog2 += o.SumLog2
 	s.Successes += o.Successes
 	s.Attempts += o.Attempts
+	s.Slow += o.Slow
+	s.SumPre += o.SumPre
 }
 
 // meanLog is the mean of the logarithms. Samples must not be 0.
@@ -90,7 +99,7 @@ func (s *Summary) meanLog() float64 { return s.SumLog / float64(s.Samples) }
 func (s *Summary) valid() bool {
 	sane := func(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 	return s.Samples >= 0 && s.Samples <= s.Attempts && s.Successes >= 0 && s.Successes <= s.Attempts &&
-		sane(s.SumLog) && sane(s.SumLog2)
+		s.Slow >= 0 && s.Slow <= s.Samples && sane(s.SumLog) && sane(s.SumLog2) && sane(s.SumPre)
 }
 
 // Window is what was measured in one interval.
@@ -101,6 +110,22 @@ type Window struct {
 	// latencies are its own: the interval is dropped in both arms.
 	Lagged bool       `json:"lagged,omitempty"`
 	Arms   [2]Summary `json:"arms"` // indexed by Arm
+	// Use is what the peers of each arm use of their machines; where both arms share
+	// them it is told for the tuned arm as a whole.
+	Use [2]Use `json:"use,omitzero"`
+}
+
+// Use is the use of resources in an interval, for soft constraints. 0 is not
+// measured.
+type Use struct {
+	Memory float64 `json:"memory,omitempty"` // share of what there is
+	CPU    float64 `json:"cpu,omitempty"`    // share of what there is
+	Cost   float64 `json:"cost,omitempty"`   // of a request, in any unit of money
+}
+
+func (u Use) valid() bool {
+	sane := func(x float64) bool { return x >= 0 && !math.IsInf(x, 0) }
+	return sane(u.Memory) && sane(u.CPU) && sane(u.Cost)
 }
 
 // Applied acknowledges an Expose, by its block, or a Promote or RollBack, whose
@@ -115,14 +140,22 @@ type NoData struct {
 	Why string `json:"why"`
 }
 
-// Order is a person's decision. It is obeyed in every state.
+// Order is a person's decision. It is obeyed in every state in which it has a
+// meaning; else it is counted among what was ignored.
 type Order string
 
 // The orders.
 const (
-	OrderRollBack  Order = "roll_back" // give the candidate up, also while it is being promoted
+	OrderRollBack  Order = "roll_back" // give the candidate up, also while it is being promoted and after that
 	OrderInterrupt Order = "interrupt" // stop without a verdict
+	OrderHold      Order = "hold"      // pause: all run the baseline until told otherwise
+	OrderResume    Order = "resume"    // end a pause and go on in the same stage
+	OrderPromote   Order = "promote"   // make the candidate that of all, whatever is known of it
+	OrderApprove   Order = "approve"   // open the gate at which the rollout waits
 )
+
+// orders are all of them.
+var orders = []Order{OrderRollBack, OrderInterrupt, OrderHold, OrderResume, OrderPromote, OrderApprove}
 
 func (Window) event() string  { return "window" }
 func (Applied) event() string { return "applied" }
@@ -166,8 +199,8 @@ func DecodeEvent(line []byte) (Event, error) {
 		return decode[NoData](e.Body)
 	case Order("").event():
 		o, err := decode[Order](e.Body)
-		if err == nil && o != OrderRollBack && o != OrderInterrupt {
-			return nil, fmt.Errorf("tune: unknown order %q: want %s or %s", o, OrderRollBack, OrderInterrupt)
+		if err == nil && !slices.Contains(orders, o.(Order)) {
+			return nil, fmt.Errorf("tune: unknown order %q: want one of %q", o, orders)
 		}
 		return o, err
 	}

@@ -23,6 +23,9 @@
 package tune
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"slices"
 	"time"
 
@@ -47,12 +50,17 @@ const (
 	fresh     phase = iota // nothing was asked yet
 	exposing               // until the arms are applied
 	measuring              // a block
+	gated                  // before the first stage, until it is approved
+	paused                 // until an order
 	settling               // until the decision is applied
 	finished
 )
 
-// defaultAcknowledge is generous for a command to peers over a wide area.
-const defaultAcknowledge = 10 * time.Second
+const (
+	// defaultAcknowledge is generous for a command to peers over a wide area.
+	defaultAcknowledge = 10 * time.Second
+	defaultPause       = 24 * time.Hour
+)
 
 // Rollout is one attempt to replace a baseline by a candidate. It has one owner.
 // The same Tells at the same times give the same Asks: its randomness is a
@@ -61,13 +69,25 @@ type Rollout struct {
 	opts   Options
 	scope  knob.Scope
 	dice   *stat.Stream
-	queue  []Command // bounded: a step adds three at most
+	queue  []Command // bounded: a step adds four at most
 	phase  phase
 	start  time.Duration
 	until  time.Duration // deadline of the phase
 	acked  bool
-	order  Order
-	nodata string // the world's reason
+	orders []Order // not yet obeyed; bounded by maxOrders
+	nodata string  // the world's reason
+
+	gate  string        // what approval is waited for while the stage goes on; empty for none
+	held  time.Duration // since when the rollout is paused
+	from  phase         // what was paused
+	proof string        // why the promotion was decided that was paused; empty for none
+
+	unit     [2]Summary     // of the cycles that are not yet a unit
+	shift    stat.MeanTest  // their covariates
+	whole    stat.MeanTest  // of the ratio: all units of all stages
+	pooled   stat.MeanTest  // of the ratio: all cycles that count for the proof
+	adjusted stat.Covariate // of the ratio
+	soft     soft
 
 	stages  []progress
 	stage   int // index of the one under way; len(stages) after the last
@@ -88,8 +108,10 @@ type Rollout struct {
 // progress is what is known of one stage.
 type progress struct {
 	Stage
-	cycles  int // begun
+	cycles  int           // begun
+	began   time.Duration // without the pauses since
 	ratio   stat.MeanTest
+	slow    stat.MeanTest // of the share of slow samples, tuned less baseline
 	success stat.ProportionTest
 	arms    [2]Summary
 	verdict string
@@ -100,14 +122,19 @@ type progress struct {
 type cycle struct {
 	blocks  int // in all
 	block   int // under way, from 0
-	treated int // the block in which the whole network is tuned; scope Network
+	odd     int // the block that differs from the others; scope Network
+	rest    Arm // in which the others are
 	from    time.Duration
 	windows int // told in this block
 	last    time.Duration
 	arms    [2]Summary
-	clean   [2]int // windows that count, for each arm
+	shift   float64 // of the unit that it completes: its covariate
+	clean   [2]int  // windows that count, for each arm
 	lagged  int
 }
+
+// treated reports whether the whole network runs the candidate in a block.
+func (c *cycle) treated(block int) bool { return (block == c.odd) == (c.rest == Baseline) }
 
 // New returns a rollout. It checks all options and reports every fault.
 func New(opts Options) (*Rollout, error) {
@@ -119,6 +146,9 @@ func New(opts Options) (*Rollout, error) {
 	}
 	if opts.Limits.Acknowledge == 0 {
 		opts.Limits.Acknowledge = defaultAcknowledge
+	}
+	if opts.Limits.Pause == 0 {
+		opts.Limits.Pause = defaultPause
 	}
 	opts.Preset.Stages = slices.Clone(opts.Preset.Stages)
 	r := &Rollout{
@@ -134,11 +164,29 @@ func New(opts Options) (*Rollout, error) {
 	return r, nil
 }
 
+// Configs returns what is compared.
+func (r *Rollout) Configs() (baseline, candidate knob.Config) {
+	return r.opts.Baseline, r.opts.Candidate
+}
+
+// Digest returns a hash of all that the rollout knows: two that were told the same
+// have the same.
+func (r *Rollout) Digest() string {
+	view := *r
+	view.opts, view.dice = Options{}, nil
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %+v %+v", r.opts.Baseline.Hash(), r.opts.Candidate.Hash(), *r.dice, view))
+	return hex.EncodeToString(sum[:16])
+}
+
 // Ask returns the next thing to do; false if there is nothing to do now. The
 // first call begins the rollout and its budget.
 func (r *Rollout) Ask(now time.Duration) (Command, bool) {
-	if r.order != "" {
-		r.obey(now)
+	for len(r.orders) > 0 {
+		order := r.orders[0]
+		r.orders = r.orders[1:]
+		if !r.obey(now, order) {
+			r.ignored++
+		}
 	}
 	for len(r.queue) == 0 {
 		if !r.step(now) {
@@ -152,7 +200,7 @@ func (r *Rollout) Ask(now time.Duration) (Command, bool) {
 
 // Wake returns when to ask again even if nothing happens; false if never.
 func (r *Rollout) Wake() (at time.Duration, ok bool) {
-	return r.until, r.phase == exposing || r.phase == measuring || r.phase == settling
+	return r.until, r.phase != fresh && r.phase != finished
 }
 
 // Tell takes in what happened. What does not fit the state is ignored and
@@ -167,9 +215,9 @@ func (r *Rollout) Tell(now time.Duration, e Event) {
 	case NoData:
 		r.nodata, ok = e.Why, true
 	case Order:
-		ok = (e == OrderRollBack || e == OrderInterrupt) && r.phase != finished
+		ok = slices.Contains(orders, e) && len(r.orders) < maxOrders
 		if ok {
-			r.order = e
+			r.orders = append(r.orders, e)
 		}
 	}
 	if !ok {
@@ -180,7 +228,7 @@ func (r *Rollout) Tell(now time.Duration, e Event) {
 func (r *Rollout) tellApplied(now time.Duration, e Applied) bool {
 	want := Applied{}
 	switch {
-	case r.phase == exposing:
+	case r.phase == exposing || r.phase == paused:
 		want = Applied{Block: r.blocks, Hash: r.opts.Candidate.Hash()}
 	case r.phase == settling && r.decision == Promoted:
 		want.Hash = r.opts.Candidate.Hash()
@@ -198,7 +246,7 @@ func (r *Rollout) tellWindow(w Window) bool {
 	c := &r.cycle
 	if r.phase != measuring || c.windows == r.opts.Preset.BlockIntervals ||
 		w.Start < c.from || w.Start < c.last || w.End <= w.Start ||
-		!w.Arms[Baseline].valid() || !w.Arms[Tuned].valid() {
+		!w.Arms[Baseline].valid() || !w.Arms[Tuned].valid() || !w.Use[Baseline].valid() || !w.Use[Tuned].valid() {
 		return false
 	}
 	c.windows, c.last = c.windows+1, w.End
@@ -207,35 +255,14 @@ func (r *Rollout) tellWindow(w Window) bool {
 		return true
 	}
 	for arm, s := range w.Arms {
-		if r.scope == knob.Network && (arm == int(Tuned)) != (c.block == c.treated) {
+		if r.scope == knob.Network && (arm == int(Tuned)) != c.treated(c.block) {
 			continue
 		}
 		c.clean[arm]++
 		c.arms[arm].add(s)
+		r.soft.add(r.opts.Preset.Soft, Arm(arm), w.Use[arm])
 	}
 	return true
-}
-
-// obey carries out an order at once: exposures not yet asked are dropped.
-func (r *Rollout) obey(now time.Duration) {
-	order := r.order
-	r.order = ""
-	undo := r.phase == settling && r.decision == Promoted && order == OrderRollBack
-	if r.phase >= settling && !undo {
-		return
-	}
-	r.queue = slices.DeleteFunc(r.queue, func(c Command) bool {
-		_, record := c.(Record)
-		return !record
-	})
-	if r.phase == fresh {
-		r.begin(now)
-	}
-	if order == OrderRollBack {
-		r.decide(now, RolledBack, "a person ordered it")
-	} else {
-		r.decide(now, Stopped, "a person ordered the rollout to stop")
-	}
 }
 
 // step makes the progress that is due, and reports whether there was any.
@@ -244,7 +271,9 @@ func (r *Rollout) step(now time.Duration) bool {
 	switch {
 	case r.phase == fresh:
 		r.begin(now)
-		r.nextStage(now)
+		r.firstStage(now)
+	case r.soft.breach != "" && (r.phase == measuring || r.phase == exposing):
+		r.decide(now, RolledBack, r.soft.breach)
 	case r.phase == exposing && r.acked:
 		r.measure()
 	case r.phase == exposing && late:
@@ -254,6 +283,10 @@ func (r *Rollout) step(now time.Duration) bool {
 		r.closeBlock(now)
 	case r.phase == settling && (late || r.acked):
 		r.end(now)
+	case r.phase == paused && late:
+		r.decide(now, RolledBack, fmt.Sprintf("the pause of %v ended without an order", r.opts.Limits.Pause))
+	case r.phase == gated && late:
+		r.decide(now, RolledBack, fmt.Sprintf("nobody approved the first stage within %v", r.opts.Limits.Pause))
 	default:
 		return false
 	}
@@ -264,6 +297,8 @@ func (r *Rollout) step(now time.Duration) bool {
 func (r *Rollout) nextStage(now time.Duration) {
 	for r.stage++; r.stage < len(r.stages); r.stage++ {
 		s := r.current()
+		s.began = now
+		r.unit, r.shift = [2]Summary{}, stat.MeanTest{}
 		s.why = r.unfit(now)
 		if s.why == "" {
 			r.recordStage(now)
@@ -284,7 +319,7 @@ func (r *Rollout) last() bool { return r.stage == len(r.stages)-1 }
 // nextCycle begins a unit if the budget has room for it.
 func (r *Rollout) nextCycle(now time.Duration) {
 	s := r.current()
-	if left, limited := r.left(now); limited && left < r.cycleTime(s.Share) {
+	if left, limited := r.left(now); limited && left < r.cycleTime(s.Share) && r.gate == "" {
 		if !r.last() {
 			s.verdict, s.why = "cut short", "what is left of the budget is kept for the last stage"
 			r.recordVerdict(now)
@@ -295,8 +330,8 @@ func (r *Rollout) nextCycle(now time.Duration) {
 		return
 	}
 	s.cycles++
-	r.cycle = cycle{blocks: r.cycleBlocks(s.Share)}
-	r.cycle.treated = r.dice.IntN(r.cycle.blocks)
+	r.cycle = cycle{blocks: r.cycleBlocks(s.Share), rest: armIf(s.Share > 0.5)}
+	r.cycle.odd = r.dice.IntN(r.cycle.blocks)
 	r.expose(now)
 }
 
@@ -311,7 +346,7 @@ func (r *Rollout) expose(now time.Duration) {
 			Scope:   r.scope,
 			Salt:    r.dice.Uint64(),
 			Share:   r.current().Share,
-			Treated: r.scope == knob.Network && c.block == c.treated,
+			Treated: r.scope == knob.Network && c.treated(c.block),
 		},
 		Stage: r.stage,
 		Cycle: r.current().cycles - 1,
@@ -357,16 +392,39 @@ func (r *Rollout) closeCycle(now time.Duration) {
 		}
 	case c.arms[Baseline].Samples == 0 || c.arms[Tuned].Samples == 0:
 		r.recordCycle(now, "no data: an arm without samples")
-		if r.empty++; r.empty >= p.EmptyCycles {
-			r.decide(now, NotEnoughData, r.emptyWhy())
+		r.empty++
+		if p.HoldEmpty && c.arms[Baseline].Samples+c.arms[Tuned].Samples == 0 {
+			r.empty += p.BlockIntervals - 1
+		}
+		if r.empty >= p.EmptyCycles {
+			r.starved(now)
 			return
 		}
 	default:
 		r.empty = 0
-		r.score(now)
-		return
+		if r.joined() {
+			r.score(now)
+			return
+		}
+		r.recordCycle(now, fmt.Sprintf("%d and %d samples, to be joined with the next", c.arms[Baseline].Samples, c.arms[Tuned].Samples))
 	}
 	r.nextCycle(now)
+}
+
+// joined adds the cycle to the unit and reports whether that is whole. The cycle
+// then stands for it.
+func (r *Rollout) joined() bool {
+	c := &r.cycle
+	r.shift.Add(c.covariate(r.scope))
+	for arm, sum := range c.arms {
+		r.unit[arm].add(sum)
+	}
+	if min(r.unit[Baseline].Samples, r.unit[Tuned].Samples) < r.opts.Preset.UnitSamples {
+		return false
+	}
+	c.arms, c.shift = r.unit, r.shift.Mean()
+	r.unit, r.shift = [2]Summary{}, stat.MeanTest{}
+	return true
 }
 
 // begin starts the budget and the journal.

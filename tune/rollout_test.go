@@ -81,7 +81,7 @@ func (w *world) run(t testing.TB, r *Rollout) Report {
 				for i := range c.Count {
 					from := c.Start + time.Duration(i)*c.Interval
 					now = from + c.Interval
-					r.Tell(now, Window{from, now, w.dice.Float64() < w.lagged, w.interval(on)})
+					r.Tell(now, Window{Start: from, End: now, Lagged: w.dice.Float64() < w.lagged, Arms: w.interval(on)})
 				}
 			case Done:
 				return r.Report()
@@ -322,7 +322,7 @@ func TestReplay(t *testing.T) {
 			tell(Applied{c.Block, c.Hash})
 		case Measure:
 			now = c.Start + c.Interval
-			tell(Window{c.Start, now, false, w.interval(on)}) // the others are lost
+			tell(Window{Start: c.Start, End: now, Arms: w.interval(on)}) // the others are lost
 		case nil:
 			now, _ = r.Wake()
 		}
@@ -400,7 +400,7 @@ func TestUndoPromotion(t *testing.T) {
 		case Measure:
 			for i := range c.Count {
 				now = c.Start + time.Duration(i+1)*c.Interval
-				r.Tell(now, Window{now - c.Interval, now, false, w.interval(on)})
+				r.Tell(now, Window{Start: now - c.Interval, End: now, Arms: w.interval(on)})
 			}
 		case Promote:
 			r.Tell(now, OrderRollBack)
@@ -418,7 +418,7 @@ func TestUndoPromotion(t *testing.T) {
 func TestNonsenseIsCounted(t *testing.T) {
 	r := start(t, options(t, knob.Request, 1))
 	nonsense := []Event{
-		Window{0, time.Second, false, [2]Summary{}},
+		Window{End: time.Second},
 		Applied{1, r.opts.Candidate.Hash()},
 		Order("dance"), nil,
 	}
@@ -435,7 +435,7 @@ func TestNonsenseIsCounted(t *testing.T) {
 	second := Window{Start: time.Second, End: 2 * time.Second}
 	bad := second
 	bad.Arms[0] = Summary{Samples: 1, SumLog: math.NaN(), Attempts: 1}
-	for _, e := range []Event{bad, Window{0, time.Second, false, [2]Summary{}}, second, second} {
+	for _, e := range []Event{bad, Window{End: time.Second}, second, second} {
 		r.Tell(2*time.Second, e) // of these the third alone is good
 	}
 	if got := r.Report().Ignored; got != 4+2+3 {
@@ -463,8 +463,8 @@ func TestNewChecks(t *testing.T) {
 		"sets":     func(o *Options) { o.Candidate = knob.Config{} },
 		"peers":    func(o *Options) { o.Peers = 0 },
 		"preset":   func(o *Options) { o.Preset = Preset{} },
-		"share":    func(o *Options) { o.Preset.Stages = []Stage{{0.9, 1, 1}} },
-		"cycles":   func(o *Options) { o.Preset.Stages = []Stage{{0.5, 2, 1}} },
+		"share":    func(o *Options) { o.Preset.Stages = []Stage{{Share: 1, MinCycles: 1, MaxCycles: 1}} },
+		"cycles":   func(o *Options) { o.Preset.Stages = []Stage{{Share: 0.5, MinCycles: 2, MaxCycles: 1}} },
 		"alpha":    func(o *Options) { o.Preset.HarmAlpha = math.NaN() },
 		"duration": func(o *Options) { o.Limits.Budget = -1 },
 		"rate":     func(o *Options) { o.LookupsPerSecond = math.Inf(1) },
@@ -513,5 +513,17 @@ func TestEarlyStagesLeaveTime(t *testing.T) {
 	}
 	if cut == 0 {
 		t.Error("no stage was cut short: the test shows nothing")
+	}
+}
+
+// TestPlanIsToldBeforehand: the entry with which a rollout begins says how many
+// samples a fixed plan would take.
+func TestPlanIsToldBeforehand(t *testing.T) {
+	opts := options(t, knob.Request, 1)
+	opts.Preset = Weekly()
+	c, ok := start(t, opts).Ask(0)
+	record, is := c.(Record)
+	if !ok || !is || !strings.Contains(record.Entry.Text, "5 % takes 16723 samples in each arm, one of 1 % takes 418078") {
+		t.Errorf("it begins with %+v", c)
 	}
 }

@@ -24,13 +24,16 @@ type scene struct {
 
 // TestScenarios runs the files of testdata. Their commands:
 //
-//	new scope=S peers=N budget=D    a rollout of the preset bench
+//	new scope=S peers=N budget=D gate=N approve=1 holdempty=1
+//	                                a rollout of the preset bench: gate is the number of a
+//	                                stage that waits, approve has the promotion wait
 //	ask                             Ask until false
 //	applied                         acknowledge what was asked last
 //	block baseline=MS tuned=MS n=N fail=N lagged=N
 //	                                tell the windows of a block: latencies, lookups an
 //	                                arm and window, failures of the tuned arm, how many lag
 //	order KIND, nodata WHY, wait    the other events; wait is until Wake
+//	                                pass D lets so much time pass
 //	report                          as JSON
 func TestScenarios(t *testing.T) {
 	var s scene
@@ -51,6 +54,12 @@ func TestScenarios(t *testing.T) {
 			s.r.Tell(s.now, NoData{strings.TrimSpace(td.Input)})
 		case "wait":
 			s.now, _ = s.r.Wake()
+		case "pass":
+			d, err := time.ParseDuration(td.CmdArgs[0].Key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.now += d
 		case "report":
 			raw, err := json.MarshalIndent(s.r.Report(), "", "  ")
 			if err != nil {
@@ -71,6 +80,11 @@ func newScene(t *testing.T, td *datadriven.TestData) *Rollout {
 	opts := options(t, scope[word], 1)
 	opts.Peers = script.ArgInt(t, td, "peers", 12)
 	opts.Limits.Budget = script.ArgDuration(t, td, "budget", 0)
+	if gate := script.ArgInt(t, td, "gate", 0); gate > 0 {
+		opts.Preset.Stages[gate-1].Gate = true
+	}
+	opts.Preset.ApprovePromotion = script.ArgInt(t, td, "approve", 0) == 1
+	opts.Preset.HoldEmpty = script.ArgInt(t, td, "holdempty", 0) == 1
 	return start(t, opts)
 }
 
@@ -85,7 +99,7 @@ func (s *scene) block(t *testing.T, td *datadriven.TestData) {
 		w := Window{Start: from, End: s.now, Lagged: i < lagged}
 		for arm, ms := range latency {
 			x := math.Log(float64(ms)) + 0.02*float64((7*s.last.Block+3*i+arm)%5)
-			w.Arms[arm] = Summary{n, float64(n) * x, float64(n) * (x*x + 0.7), n, n}
+			w.Arms[arm] = Summary{Samples: n, SumLog: float64(n) * x, SumLog2: float64(n) * (x*x + 0.7), Successes: n, Attempts: n}
 		}
 		w.Arms[Tuned].Successes -= script.ArgInt(t, td, "fail", 0)
 		s.r.Tell(s.now, w)

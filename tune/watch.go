@@ -1,0 +1,365 @@
+package tune
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/shoalnet/shoal/stat"
+)
+
+// Direction says which way a metric improves.
+type Direction bool
+
+// The directions.
+const (
+	Lower  Direction = false // less is better: latency
+	Higher Direction = true  // more is better: success
+)
+
+// Metric is a figure of the whole network that is watched, above 0.
+type Metric struct {
+	Name   string
+	Better Direction
+}
+
+// Improvement returns by how much a value is better than another, as a share with its
+// sign: above 0 is better, whatever the direction.
+func (m Metric) Improvement(from, to float64) float64 {
+	if m.Better == Higher {
+		return to/from - 1
+	}
+	return 1 - to/from
+}
+
+// worse turns a value so that a rise of the result is a loss, in logarithms.
+func (m Metric) worse(x float64) float64 {
+	v := math.Log(max(x, 1e-9))
+	if m.Better == Higher {
+		return -v
+	}
+	return v
+}
+
+// Observation is what one interval shows of the network as a whole.
+type Observation struct {
+	At time.Duration `json:"at_ns"` // its end
+	// Values are of the metrics in the order of the WatchConfig; NaN or 0 and less is no
+	// data. JSON has no NaN: a world tells 0.
+	Values []float64 `json:"values"`
+	// Traffic are histograms of the workload in the order of the WatchConfig, each over
+	// bins that never change: popularity of keys by rank, kinds of operations, distance.
+	Traffic [][]int `json:"traffic,omitempty"`
+	Config  string  `json:"config,omitempty"` // hash of what the operator declared; empty is unknown
+	Peers   int     `json:"peers,omitempty"`
+	Changed int     `json:"changed,omitempty"` // peers that came or went in the interval
+}
+
+// WatchConfig says what is watched and how.
+type WatchConfig struct {
+	Interval time.Duration
+	Metrics  []Metric
+	Traffic  []string
+	// Loss is the share by which a metric must have become worse; 0 means 0.05.
+	Loss float64
+	// FalseEvery is the mean time to a false alarm of each metric, were its level known;
+	// 0 means 120 days: that it must be learned makes them up to four times as frequent.
+	FalseEvery time.Duration
+	// Lag is how many intervals old what a level is learned from is; 0 means 24. A
+	// change must show within them.
+	Lag int
+	// Horizon is how many intervals ahead a steady loss is looked for; 0 does not.
+	Horizon int
+	// Row is how many windows in a row must show a new pattern of traffic; 0 means 3.
+	Row int
+	// ChangedPeers is the share of peers that may come or go within MemberSpan; 0 means
+	// 0.2 in 24 hours.
+	ChangedPeers float64
+	MemberSpan   time.Duration
+}
+
+// The limits of a changed pattern: the stability index, and the p-value of the test
+// of Kolmogorov and Smirnov. A histogram counts once it has so many items.
+const (
+	stabilityLimit = 0.2
+	smirnovLimit   = 1e-3
+	leastItems     = 200
+	// leastEffective is of how many independent intervals a level must be known.
+	leastEffective = 32
+	// adjustEvery is after how many intervals the CUSUM is set to the noise as it is
+	// known then.
+	adjustEvery = 8
+	// referenceWindows are the windows after a rebase that are the pattern of before.
+	referenceWindows = 12
+)
+
+// TriggerKind says why something should be looked for.
+type TriggerKind string
+
+// The kinds.
+const (
+	TriggerLoss     TriggerKind = "degradation"
+	TriggerTraffic  TriggerKind = "traffic"
+	TriggerConfig   TriggerKind = "configuration"
+	TriggerMembers  TriggerKind = "membership"
+	TriggerSchedule TriggerKind = "schedule"
+	TriggerManual   TriggerKind = "manual"
+	TriggerForecast TriggerKind = "forecast"
+)
+
+// Trigger is a reason to look for a better configuration.
+type Trigger struct {
+	Kind TriggerKind   `json:"kind"`
+	At   time.Duration `json:"at_ns"`
+	What string        `json:"what"` // metric or histogram; empty where there is none
+	Text string        `json:"text"` // for people
+	// Value was above Limit: a sum, an index or a share, by the kind.
+	Value float64 `json:"value"`
+	Limit float64 `json:"limit"`
+}
+
+// Watch looks for reasons to tune in a stream of observations. It is a machine that
+// is only told: the reasons are what Tell returns. Levels and patterns are learned
+// from what it sees after each Rebase.
+type Watch struct {
+	cfg     WatchConfig
+	metrics []watched
+	traffic []pattern
+	config  string
+	changes []int // peers that changed, by interval, the last MemberSpan
+	peers   int
+}
+
+// watched is one metric.
+type watched struct {
+	level stat.Standardizer
+	sum   stat.Cusum
+	since stat.MeanTest // of the losses since the sum was last 0
+	last  float64       // the loss against the level
+	age   int           // intervals
+	told  bool
+	trend trend
+}
+
+// pattern is one histogram.
+type pattern struct {
+	reference, current []int
+	windows            int
+	row                int
+	index              float64
+}
+
+// NewWatch returns a watch that has seen nothing.
+func NewWatch(cfg WatchConfig) (*Watch, error) {
+	if cfg.Loss == 0 {
+		cfg.Loss = 0.05
+	}
+	if cfg.FalseEvery == 0 {
+		cfg.FalseEvery = 120 * 24 * time.Hour
+	}
+	if cfg.Lag == 0 {
+		cfg.Lag = 24
+	}
+	if cfg.Row == 0 {
+		cfg.Row = 3
+	}
+	if cfg.ChangedPeers == 0 {
+		cfg.ChangedPeers = 0.2
+	}
+	if cfg.MemberSpan == 0 {
+		cfg.MemberSpan = 24 * time.Hour
+	}
+	if cfg.Interval <= 0 || cfg.FalseEvery < cfg.Interval || cfg.MemberSpan < cfg.Interval || !(cfg.Loss > 0) || cfg.Row < 1 || cfg.Lag < 0 || cfg.Horizon < 0 || !(cfg.ChangedPeers > 0) {
+		return nil, fmt.Errorf("tune: watch %+v: want an interval above 0, times no shorter than it, and limits above 0", cfg)
+	}
+	w := &Watch{cfg: cfg}
+	w.Rebase()
+	return w, nil
+}
+
+// Rebase forgets levels and patterns: what comes is how it should be. It is called
+// when an experiment is closed, never during one: a level that follows what it should
+// judge is a ratchet.
+func (w *Watch) Rebase() {
+	w.metrics = make([]watched, len(w.cfg.Metrics))
+	for i := range w.metrics {
+		w.metrics[i].level.Lag = w.cfg.Lag
+	}
+	w.traffic = make([]pattern, len(w.cfg.Traffic))
+	w.changes, w.peers = nil, 0
+}
+
+// Tell takes an observation and returns the reasons that it completes. A metric or
+// histogram that has given one is silent until Rebase.
+func (w *Watch) Tell(o Observation) []Trigger {
+	var out []Trigger
+	for i := range min(len(w.metrics), len(o.Values)) {
+		if t, ok := w.metric(i, o); ok {
+			out = append(out, t)
+		}
+	}
+	for i := range min(len(w.traffic), len(o.Traffic)) {
+		if t, ok := w.pattern(i, o); ok {
+			out = append(out, t)
+		}
+	}
+	if o.Config != "" {
+		if w.config != "" && w.config != o.Config {
+			out = append(out, Trigger{Kind: TriggerConfig, At: o.At, Text: fmt.Sprintf("the declared configuration changed from %s to %s", w.config, o.Config)})
+		}
+		w.config = o.Config
+	}
+	if t, ok := w.members(o); ok {
+		out = append(out, t)
+	}
+	return out
+}
+
+// metric looks at one metric by a CUSUM over the errors of a forecast. A loss must
+// also be as large as declared: a long small one is no reason.
+func (w *Watch) metric(i int, o Observation) (Trigger, bool) {
+	x, m := o.Values[i], &w.metrics[i]
+	if !(x > 0) || math.IsInf(x, 1) {
+		return Trigger{}, false
+	}
+	v := w.cfg.Metrics[i].worse(x)
+	if m.age++; m.age%adjustEvery == 1 {
+		m.adjust(&w.cfg)
+	}
+	if m.told {
+		return Trigger{}, false
+	}
+	level, _ := m.level.Level()
+	score := m.level.Add(v)
+	if m.level.Effective() < leastEffective {
+		return Trigger{}, false
+	}
+	m.last = v - level
+	above := m.sum.Add(score)
+	if m.sum.Since() == 0 {
+		m.since = stat.MeanTest{}
+	} else {
+		m.since.Add(v - level)
+	}
+	if !above {
+		return w.forecast(m, i, o)
+	}
+	if m.since.Mean() < math.Log1p(w.cfg.Loss) {
+		m.sum.Reset()
+		return Trigger{}, false
+	}
+	m.told = true
+	name := w.cfg.Metrics[i].Name
+	return Trigger{
+		Kind: TriggerLoss, At: o.At, What: name, Value: m.sum.Sum(), Limit: m.sum.Limit,
+		Text: fmt.Sprintf("%s is %.3g %% worse than its level since %d intervals (CUSUM %.1f above %.1f, a false alarm in %v)",
+			name, 100*math.Expm1(m.since.Mean()), m.sum.Since(), m.sum.Sum(), m.sum.Limit, w.cfg.FalseEvery),
+	}, true
+}
+
+// adjust sets the CUSUM to what is known of the noise: half the loss that is looked
+// for, as the forecast's errors would show it.
+func (m *watched) adjust(cfg *WatchConfig) {
+	_, deviation := m.level.Level()
+	rho := m.level.Rho()
+	noise := deviation * math.Sqrt(1-rho*rho)
+	const least, most = 0.25, 1.0
+	allowance := most
+	if noise > 0 {
+		allowance = min(max(math.Log1p(cfg.Loss)*(1-rho)/noise/2, least), most)
+	}
+	m.sum.Allowance = allowance
+	m.sum.Limit = stat.CusumLimit(allowance, float64(cfg.FalseEvery)/float64(cfg.Interval))
+}
+
+// pattern looks at one histogram against that of the first windows.
+func (w *Watch) pattern(i int, o Observation) (Trigger, bool) {
+	p, counts := &w.traffic[i], o.Traffic[i]
+	if p.reference == nil {
+		p.reference, p.current = make([]int, len(counts)), make([]int, len(counts))
+	}
+	if len(counts) != len(p.reference) || slices.Min(append([]int{0}, counts...)) < 0 {
+		return Trigger{}, false
+	}
+	if p.windows < referenceWindows || total(p.reference) < leastItems {
+		addCounts(p.reference, counts)
+		p.windows++
+		return Trigger{}, false
+	}
+	if p.row >= w.cfg.Row {
+		return Trigger{}, false // told before
+	}
+	if addCounts(p.current, counts); total(p.current) < leastItems {
+		return Trigger{}, false
+	}
+	p.index = stat.Stability(p.reference, p.current)
+	_, small := stat.KolmogorovSmirnovCounts(p.reference, p.current)
+	clear(p.current)
+	// A small p-value of many items is not yet a large difference: half the index, too.
+	if p.row++; p.index <= stabilityLimit && !(small < smirnovLimit && p.index > stabilityLimit/2) {
+		p.row = 0
+	}
+	if p.row < w.cfg.Row {
+		return Trigger{}, false
+	}
+	return Trigger{
+		Kind: TriggerTraffic, At: o.At, What: w.cfg.Traffic[i], Value: p.index, Limit: stabilityLimit,
+		Text: fmt.Sprintf("the traffic has a new pattern of %s: stability index %.2f, above %g, in %d windows in a row (Kolmogorov-Smirnov p %.2g)",
+			w.cfg.Traffic[i], p.index, stabilityLimit, p.row, small),
+	}, true
+}
+
+func total(counts []int) (n int) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+func addCounts(to, from []int) {
+	for i := range to {
+		to[i] += from[i]
+	}
+}
+
+// members looks at how many peers came and went of late.
+func (w *Watch) members(o Observation) (Trigger, bool) {
+	if o.Peers <= 0 || o.Changed < 0 {
+		return Trigger{}, false
+	}
+	w.peers = max(w.peers, o.Peers)
+	if w.changes = append(w.changes, o.Changed); len(w.changes) > int(w.cfg.MemberSpan/w.cfg.Interval) {
+		w.changes = w.changes[1:]
+	}
+	share := float64(total(w.changes)) / float64(w.peers)
+	if share <= w.cfg.ChangedPeers {
+		return Trigger{}, false
+	}
+	w.changes, w.peers = nil, 0
+	return Trigger{
+		Kind: TriggerMembers, At: o.At, Value: share, Limit: w.cfg.ChangedPeers,
+		Text: fmt.Sprintf("%.0f %% of the peers came or went within %v", 100*share, w.cfg.MemberSpan),
+	}, true
+}
+
+// Gauge is how near a metric or histogram is to giving a reason.
+type Gauge struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"` // CUSUM or stability index
+	Limit float64 `json:"limit"`
+	Loss  float64 `json:"loss"` // of the last interval against the level, as a share; 0 for histograms
+}
+
+// Gauges returns all of them.
+func (w *Watch) Gauges() []Gauge {
+	out := []Gauge{}
+	for i := range w.metrics {
+		m := &w.metrics[i]
+		out = append(out, Gauge{Name: w.cfg.Metrics[i].Name, Value: m.sum.Sum(), Limit: m.sum.Limit, Loss: math.Expm1(m.last)})
+	}
+	for i := range w.traffic {
+		out = append(out, Gauge{Name: w.cfg.Traffic[i], Value: w.traffic[i].index, Limit: stabilityLimit})
+	}
+	return out
+}
