@@ -34,6 +34,10 @@
 // "signed" (SignedValidator) and what WithValidator adds. Peers of different
 // prefixes do not see each other.
 //
+// A peer of the public network tells nobody of private addresses. NewDual makes a
+// second one for the local network beside it, as go-libp2p-kad-dht's package dual
+// does; for Kubo see the module interop.
+//
 // # Knobs
 //
 // Knobs returns every tunable of a peer with its range, unit and meaning of

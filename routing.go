@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ipfs/go-cid"
 	dht "github.com/libp2p/go-libp2p-kad-dht"
@@ -31,7 +32,7 @@ var (
 func (d *DHT) Bootstrap(context.Context) error {
 	self := p2p.ID(d.Host().ID())
 	if !d.start(func() { _, _ = d.call(d.end, kad.Call{Op: kad.OpRefresh, Target: self}, nil) }) {
-		return errors.New("shoal: closed")
+		return errClosed
 	}
 	return nil
 }
@@ -108,7 +109,7 @@ var (
 
 func (d *DHT) provide(ctx context.Context, c cid.Cid, keep bool) ([]peer.ID, error) {
 	k := string(c.Hash())
-	r, err := d.call(ctx, kad.Call{Op: kad.OpProvide, Key: k, Target: hash(k), Keep: keep}, nil)
+	r, err := d.call(ctx, kad.Call{Op: kad.OpProvide, Key: k, Target: hash(k), Keep: keep, Early: d.early}, nil)
 	if err == nil {
 		err = failure(r, errNotTaken)
 	}
@@ -222,7 +223,7 @@ func (d *DHT) SearchValue(ctx context.Context, k string, options ...routing.Opti
 		})
 	})
 	if !started {
-		return nil, errors.New("shoal: closed")
+		return nil, errClosed
 	}
 	return out, nil
 }
@@ -255,12 +256,65 @@ func quorum(o *routing.Options) int {
 	return 0
 }
 
-// GetPublicKey returns the public key of a peer: that within its id, one that
-// the host knows, or the record under "/pk/".
+// GetPublicKey returns the public key of a peer: that within its id, one that the
+// host knows, or what comes first of two that are tried at once: its own word, which
+// is the handshake of a session with it, and the record under "/pk/". As in
+// go-libp2p-kad-dht an address of the peer must be known for the first; there it is
+// asked for the record once the session stands.
 func (d *DHT) GetPublicKey(ctx context.Context, id peer.ID) (crypto.PubKey, error) {
+	if err := id.Validate(); err != nil {
+		return nil, err
+	}
 	if known := d.Host().Peerstore().PubKey(id); known != nil { // also one within the id
 		return known, nil
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type answer struct {
+		public crypto.PubKey
+		err    error
+	}
+	answers := make(chan answer, 2)
+	for _, ask := range []func(context.Context, peer.ID) (crypto.PubKey, error){d.ownKey, d.storedKey} {
+		if !d.start(func() {
+			public, err := ask(ctx, id)
+			answers <- answer{public, err}
+		}) {
+			return nil, errClosed
+		}
+	}
+	var errs []error
+	for range cap(answers) {
+		a := <-answers
+		if a.err == nil {
+			return a.public, d.Host().Peerstore().AddPubKey(id, a.public)
+		}
+		errs = append(errs, a.err)
+	}
+	if slices.ContainsFunc(errs, func(err error) bool { return errors.Is(err, routing.ErrNotFound) }) {
+		return nil, routing.ErrNotFound
+	}
+	return nil, errors.Join(errs...)
+}
+
+var errClosed = errors.New("shoal: closed")
+
+// ownKey returns the key that a peer proves to have when a session is set up.
+func (d *DHT) ownKey(ctx context.Context, id peer.ID) (crypto.PubKey, error) {
+	c, err := d.Host().Network().DialPeer(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	public := c.RemotePublicKey()
+	if public == nil || !id.MatchesPublicKey(public) {
+		return nil, fmt.Errorf("shoal: %s showed no public key of its own", id)
+	}
+	return public, nil
+}
+
+// storedKey returns the key that is stored under "/pk/", which the validator has
+// compared with the id.
+func (d *DHT) storedKey(ctx context.Context, id peer.ID) (crypto.PubKey, error) {
 	raw, err := d.GetValue(ctx, routing.KeyForPublicKey(id), dht.Quorum(1))
 	if raw == nil {
 		return nil, err
@@ -269,7 +323,7 @@ func (d *DHT) GetPublicKey(ctx context.Context, id peer.ID) (crypto.PubKey, erro
 	if err != nil {
 		return nil, fmt.Errorf("shoal: public key of %s: %w", id, err)
 	}
-	return public, d.Host().Peerstore().AddPubKey(id, public)
+	return public, nil
 }
 
 // hash returns where a key lies.

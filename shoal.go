@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p-kad-dht/amino"
@@ -14,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/routing"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/shoalnet/shoal/key"
 	"github.com/shoalnet/shoal/knob"
@@ -28,6 +30,8 @@ type DHT struct {
 	peer      *p2p.Peer
 	validator record.Validator
 	public    bool
+	early     bool // optimistic provide
+	crowded   atomic.Uint64
 
 	mu     sync.Mutex // guards closed, and readers against it
 	closed bool
@@ -42,15 +46,25 @@ type DHT struct {
 // returns; one with them joins meanwhile, and what is asked of it waits for the
 // first attempt.
 func New(ctx context.Context, h host.Host, options ...Option) (*DHT, error) {
-	o, err := configure(h, options)
+	c, err := configure(h, options)
 	if err != nil {
 		return nil, err
 	}
-	d := &DHT{validator: o.Validator, public: o.Prefix == amino.ProtocolPrefix}
+	o := c.peer
+	d := &DHT{validator: o.Validator, public: o.Prefix == amino.ProtocolPrefix, early: c.early}
 	d.end, d.cancel = context.WithCancel(ctx)
 	if d.peer, err = p2p.New(ctx, h, o); err != nil {
 		d.cancel()
 		return nil, err
+	}
+	if c.metrics != nil {
+		if err := c.metrics.Register(collector{d}); err != nil {
+			return nil, errors.Join(fmt.Errorf("shoal: metrics: %w", err), d.Close())
+		}
+		d.start(func() {
+			<-d.end.Done()
+			c.metrics.Unregister(collector{d})
+		})
 	}
 	if len(o.Bootstrap) == 0 {
 		<-d.peer.Ready() // closed within a moment, by the end of the context too
@@ -107,6 +121,9 @@ func (d *DHT) start(f func()) bool {
 // Host returns the host that the peer runs on.
 func (d *DHT) Host() host.Host { return d.peer.Host() }
 
+// FilteredAddrs returns the addresses under which we are told to others.
+func (d *DHT) FilteredAddrs() []ma.Multiaddr { return d.peer.Book().Addrs(d.Host().ID()) }
+
 // MessageSender returns the peer's sessions in the form that the sweeping
 // provider of go-libp2p-kad-dht takes.
 func (d *DHT) MessageSender() pb.MessageSender { return d.peer.MessageSender() }
@@ -149,10 +166,16 @@ func (d *DHT) Joined(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if len(d.Contacts()) == 0 {
+	if !d.knows() {
 		return kb.ErrLookupFailure
 	}
 	return nil
+}
+
+// knows reports whether anybody is in the routing table.
+func (d *DHT) knows() (some bool) {
+	d.peer.Inspect(func(n *node.Node) { some = n.Table().Len() > 0 })
+	return some
 }
 
 // Contacts returns the peers of the routing table with their addresses, nearest
@@ -179,34 +202,6 @@ func (d *DHT) NetworkSize() int {
 	return int(size + 0.5)
 }
 
-// Health is what an operator wants to see of a peer.
-type Health struct {
-	Contacts    int           // peers in the routing table
-	NetworkSize int           // estimated
-	Served      uint64        // requests that reached us since the start
-	Sent        uint64        // requests that we sent since the start
-	BytesIn     uint64        // payload of streams since the start
-	BytesOut    uint64        // likewise
-	Refused     uint64        // requests and streams turned away since the start
-	Lag         time.Duration // longest wait for the peer's goroutine since the last call
-}
-
-// Health returns how the peer is. It costs a visit to the routing table.
-func (d *DHT) Health() Health {
-	c := d.peer.Counters()
-	h := Health{BytesIn: c.BytesIn, BytesOut: c.BytesOut, Refused: c.Refused, Lag: d.peer.Lag()}
-	for _, n := range c.Received {
-		h.Served += n
-	}
-	for _, n := range c.Sent {
-		h.Sent += n
-	}
-	d.peer.Inspect(func(n *node.Node) {
-		h.Contacts, h.NetworkSize = n.Table().Len(), int(n.Table().NetworkSize()+0.5)
-	})
-	return h
-}
-
 // Ping returns the time that a peer takes to answer, set-up of a session
 // included if there is none. Its address must be known: see FindPeer.
 func (d *DHT) Ping(ctx context.Context, id peer.ID) (time.Duration, error) {
@@ -230,11 +225,23 @@ func (d *DHT) call(ctx context.Context, c kad.Call, each func(kad.Result)) (kad.
 	case <-ctx.Done():
 		return last, ctx.Err()
 	}
+	events := publisher{ctx: ctx, dht: d, dialing: map[key.ID]bool{}}
+	c.Events = routing.SubscribesToQueryEvents(ctx)
 	call := d.peer.Call(ctx, c)
-	for last = range call.Results {
-		if each != nil {
-			each(last)
+	for r := range call.Results {
+		if r.Event != nil {
+			events.publish(r.Event)
+			continue
 		}
+		if last = r; each != nil {
+			each(r)
+		}
+	}
+	if c.Events {
+		events.end(last)
+	}
+	if last.Stats.Region > 0 {
+		d.crowded.Add(1)
 	}
 	_, err := call.Wait()
 	return last, err

@@ -20,6 +20,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/routing"
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/multiformats/go-multihash"
 	"go.uber.org/goleak"
 
@@ -34,6 +35,7 @@ var (
 		GetClosestPeers(context.Context, string) ([]peer.ID, error)
 		Host() host.Host
 		MessageSender() pb.MessageSender
+		FilteredAddrs() []ma.Multiaddr
 	} = (*DHT)(nil)
 )
 
@@ -379,10 +381,11 @@ func TestRouting(t *testing.T) {
 // TestPublicNetwork looks at how a peer of the public network is set up. It
 // joins nothing.
 func TestPublicNetwork(t *testing.T) {
-	o, err := configure(newHost(t), []Option{WithMode(ModeClient)})
+	c, err := configure(newHost(t), []Option{WithMode(ModeClient)})
 	if err != nil {
 		t.Fatal(err)
 	}
+	o := c.peer
 	if bucket, total := o.Knobs.Int("table.group_per_bucket"), o.Knobs.Int("table.group_total"); bucket != 2 || total != 3 {
 		t.Errorf("limits %d and %d", bucket, total)
 	}
@@ -411,5 +414,34 @@ func TestIdentityIsKept(t *testing.T) {
 	again, err := OpenIdentity(path)
 	if err != nil || !first.Equals(again) {
 		t.Errorf("another identity: %v", err)
+	}
+}
+
+// A roster is asked for by an option, refused on the public network, and has the
+// other peer of the network.
+func TestWithRoster(t *testing.T) {
+	h := newHost(t)
+	for _, options := range [][]Option{{WithRoster(10)}, {WithPrefix(testPrefix), WithRoster(1 << 30)}} {
+		if d, err := New(t.Context(), h, options...); err == nil {
+			_ = d.Close()
+			t.Errorf("a roster that cannot be: no error")
+		}
+	}
+	first, err := New(t.Context(), h, WithPrefix(testPrefix), WithRoster(RosterLimit))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = first.Close() }()
+	second, err := New(t.Context(), newHost(t), WithPrefix(testPrefix), WithRoster(RosterLimit), WithBootstrap(PeerInfo{ID: h.ID(), Addrs: h.Addrs()}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = second.Close() }()
+	for first.Health().Roster == 0 || second.Health().Roster == 0 {
+		select {
+		case <-t.Context().Done():
+			t.Fatal("they do not get to know each other")
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
 }

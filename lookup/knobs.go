@@ -28,11 +28,30 @@ func (o Order) String() string { return orders[o] }
 func Knobs() []knob.Knob {
 	guards := []string{"latency", "success", "bytes"}
 	ms := float64(time.Millisecond)
-	return []knob.Knob{
+	return append([]knob.Knob{
 		{
-			Name: "lookup.alpha", Unit: "requests", Kind: knob.Int, Scale: knob.Log, Min: 1, Max: 32, Default: "6", Stock: "10",
+			Name: "lookup.alpha", Unit: "requests", Kind: knob.Int, Scale: knob.Log, Min: 1, Max: 32, Default: "5", Stock: "10",
 			Guards: guards, Doc: "requests in flight at once",
 			Source: "Kademlia paper: 3; go-libp2p-kad-dht: 10",
+		},
+		{
+			Name: "lookup.alpha_first", Unit: "requests", Kind: knob.Int, Scale: knob.Log, Min: 1, Max: 32, Default: "4", Stock: "10",
+			Guards: guards, Doc: "requests in flight at once in a lookup that ends as soon as somebody has what is looked for, if alpha is not less",
+			Source: "ours: each more is a message that nobody waits for",
+		},
+		{
+			Name: "lookup.strangers", Unit: "requests", Kind: knob.Int, Min: 0, Max: 32, Default: "4", Stock: "0",
+			Guards: guards, Zero: "alpha_first always holds",
+			Doc: "requests beyond alpha_first, to peers that others named and that are near enough to have what is looked for (see sure): " +
+				"which of them is fast nobody knows, and those that are slow are taken back before their request has left",
+			Source: "ours",
+		},
+		{
+			Name: "lookup.cover", Unit: "k", Kind: knob.Float, Min: 0, Max: 4, Default: "1", Stock: "0",
+			Guards: guards, Zero: "no request is taken back before the end",
+			Doc: "a request that still waits for its session is taken back once so many times k nearer peers are known that have not failed, " +
+				"and a fifth of them have shown that they live; less than 1 is 1: a request would be made and taken back over and over",
+			Source: "ours",
 		},
 		{
 			Name: "lookup.order", Kind: knob.Enum, Scale: knob.Index, Choices: orders, Default: "priced", Stock: "distance",
@@ -44,9 +63,41 @@ func Knobs() []knob.Knob {
 			Doc: "answer time that one more bit of common prefix is worth; order priced only", Source: "optimum is flat, 25 to 60 ms",
 		},
 		{
+			Name: "lookup.sure", Kind: knob.Float, Min: 0, Max: 8, Default: "1.3", Stock: "0",
+			Guards: guards, Zero: "alpha always holds",
+			Doc: "a candidate nearer than this many times the expected distance of the k-th nearest peer will be asked in any case, " +
+				"and is asked at once, beyond alpha",
+			Source: "ours",
+		},
+		{
+			Name: "lookup.answers", Kind: knob.Float, Min: 0, Max: 1, Default: "0.5", Stock: "0",
+			Guards: guards, Zero: "all must have answered",
+			Doc: "share of the k nearest that must have answered before a lookup for peers ends; " +
+				"of the others it is enough that a session was set up, which shows that they live",
+			Source: "ours; go-libp2p-kad-dht ends with 3 answers and does not know whether the others live",
+		},
+		{
 			Name: "lookup.refill", Unit: "peers", Kind: knob.Int, Min: 0, Max: 20, Default: "8",
 			Guards: guards, Doc: "peers beyond the k nearest that are asked where nearer ones fail", Source: "ours",
 		},
+		{
+			Name: "lookup.distrust", Unit: "peers", Kind: knob.Int, Min: 0, Max: 40, Default: "6", Stock: "0",
+			Guards: guards, Zero: "everybody is believed",
+			Doc:    "peers that one peer named and that do not answer before the others that it named are passed over, unless a fifth answered",
+			Source: "ours: against invented peers",
+		},
+		{
+			Name: "lookup.edge", Unit: "requests", Kind: knob.Int, Min: 0, Max: 8, Default: "1", Stock: "0",
+			Guards: guards, Zero: "nor is who takes the place of a dead peer asked for its own neighbours",
+			Doc: "requests for the neighbours of peers at the far end of a result, where dead ones may have hidden others", Source: "ours",
+		},
+	}, deadlines(guards)...)
+}
+
+// deadlines declares how long a search waits for a peer.
+func deadlines(guards []string) []knob.Knob {
+	ms := float64(time.Millisecond)
+	return []knob.Knob{
 		{
 			Name: "lookup.soft_factor", Kind: knob.Float, Min: 0, Max: 8, Default: "2", Stock: "0",
 			Guards: guards, Zero: "no soft deadline: a silent peer holds its place until the hard one",
@@ -66,9 +117,16 @@ func Knobs() []knob.Knob {
 // Settings are the values of a lookup's knobs.
 type Settings struct {
 	Alpha      int
+	AlphaFirst int // at most, where one good answer ends the lookup
+	Strangers  int // beyond that, of those whom others named
 	Order      Order
 	Price      time.Duration // per bit; 0: the caller's learnt price
+	Sure       float64       // times the expected distance of the k-th nearest
+	Cover      float64       // times k; 0: nothing is taken back
+	Answers    float64       // share of the k nearest; 0: all
 	Refill     int
+	Distrust   int     // 0: never
+	Edge       int     // requests for whom answers may have left out
 	SoftFactor float64 // 0: no soft deadline
 	SoftSlack  time.Duration
 	Hard       time.Duration
@@ -78,9 +136,16 @@ type Settings struct {
 func SettingsOf(c knob.Config) Settings {
 	return Settings{
 		Alpha:      c.Int("lookup.alpha"),
+		AlphaFirst: c.Int("lookup.alpha_first"),
+		Strangers:  c.Int("lookup.strangers"),
 		Order:      Order(c.Int("lookup.order")),
 		Price:      c.Duration("lookup.price"),
+		Sure:       c.Number("lookup.sure"),
+		Cover:      c.Number("lookup.cover"),
+		Answers:    c.Number("lookup.answers"),
 		Refill:     c.Int("lookup.refill"),
+		Distrust:   c.Int("lookup.distrust"),
+		Edge:       c.Int("lookup.edge"),
 		SoftFactor: c.Number("lookup.soft_factor"),
 		SoftSlack:  c.Duration("lookup.soft_slack"),
 		Hard:       c.Duration("lookup.hard"),

@@ -2,19 +2,23 @@
 // IPTPS 2002, section 2.3) as a machine: it asks its driver to query peers, is
 // told what they answered, and ends with the k nearest peers that answered.
 //
-// It differs from the paper and from go-libp2p-kad-dht in four ways. Requests
-// flow continuously instead of in rounds. The order of candidates may weigh
+// It differs from the paper and from go-libp2p-kad-dht in six ways. Requests
+// flow continuously instead of in rounds, and those to peers so near that they
+// must be asked in any case do not wait for a place in flight. The order of candidates may weigh
 // predicted answer time against prefix bits. A request that outlasts its soft
 // deadline gives up its place in flight, though its answer still counts if it
 // comes; once nobody else is left to ask, the search waits half as long again for
-// those that would be among the k nearest. And the result holds only peers that
-// answered: where one of the k nearest fails, the next takes its place.
+// those that would be among the k nearest. A request that is still waiting for its
+// session when enough nearer peers are known is taken back. And the result holds only peers that
+// live: where one of the k nearest fails, the next takes its place. To live is to
+// have answered, or, for some of them if the driver tells, to have been reached.
 //
 // A Search has one owner and may not be used concurrently.
 package lookup
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -26,25 +30,44 @@ const maxCandidates = 192
 
 // Query asks the driver to send the search's request to a peer. Hard is the
 // absolute time at which the driver gives up and tells Fail.
+//
+// With Around the peer is to be asked for its own neighbours instead of the
+// target's, if the request allows it: nearer peers have named those, and it takes
+// the place of a dead one.
 type Query struct {
-	Peer key.ID
-	Hard time.Duration
+	Peer   key.ID
+	Hard   time.Duration
+	Around bool
 }
 
 // Config describes a search.
 type Config struct {
 	Target key.ID
 	Self   key.ID
-	K      int // how many nearest peers to find: the replication
+	// Avoid is a region whose peers are passed over; length 0: none.
+	Avoid key.Prefix
+	K     int // how many nearest peers to find: the replication
+	// First means that the search ends as soon as somebody has what is looked for:
+	// what goes beyond alpha are Strangers.
+	First bool
+	// Withdraws means that the driver takes back what Spare names. Without it Cover
+	// is not used.
+	Withdraws bool
 	Settings
 	// Depth is the number of leading bits that the k nearest peers are expected to
 	// share with the target, log2(N/k): more are worth nothing under order priced.
 	// 0 or less: not known, every bit counts.
 	Depth float64
 	// Predict returns the expected answer time of a peer, session set-up included.
-	// It is called once for each candidate, when the search first hears of it. nil:
-	// nothing is known of anybody, all times are 0.
+	// It is called once for each candidate, when the search first hears of it, if
+	// order or deadlines depend on it. nil: nothing is known, all times are 0.
 	Predict func(peer key.ID) time.Duration
+	// Reach returns after how long a peer that lives should have been reached at
+	// the latest, and false if the driver does not tell Reached. It is called when
+	// a peer is asked. nil: the driver never does.
+	Reach func(peer key.ID) (time.Duration, bool)
+	// Log, if not nil, takes down the search, so that it can be run again.
+	Log *Log
 }
 
 type state uint8
@@ -53,8 +76,10 @@ const (
 	heard    state = iota
 	waiting        // asked, within its soft deadline
 	late           // asked, past its soft deadline: holds no place in flight
+	reached        // asked, and the session was set up: it lives
 	answered       //
 	failed         //
+	passed         // heard from somebody who lies
 )
 
 // rank is a place in the order by distance. It is small, because every message
@@ -64,11 +89,12 @@ type rank struct {
 	slot  uint8  // of the candidate
 	state state
 	hops  uint8 // referrals from the start: 1 for peers of our own table
+	by    uint8 // the source that named it first
+	told  bool  // it has named its own neighbours
 }
 
-// candidate is a peer that may be asked.
-type candidate struct {
-	peer      key.ID
+// outlook is what is expected of a candidate.
+type outlook struct {
 	predicted time.Duration
 	score     float64 // order priced: seconds, smaller is better
 }
@@ -83,27 +109,32 @@ type flight struct {
 
 // Search is one lookup. Make it with New.
 type Search struct {
-	cfg        Config
-	order      []rank // by distance from the target
-	candidates []candidate
-	flights    []flight
-	inFlight   int // flights that are not late
-	queries    int
-	failures   int
-	done       bool
-	resting    bool          // the last Ask found nobody to ask
-	now        time.Duration // of the last Ask
-	last       int           // hops of the peer that answered last
+	cfg   Config
+	order []rank // by distance from the target
+	// By slot. The first word of an identifier follows from its distance; the others
+	// are here, nil while all are 0. A simulator of many peers holds many searches.
+	tails    [][3]uint64
+	outlooks []outlook // nil where neither order nor deadlines depend on them
+	flights  []flight
+	edge     uint64 // as far as this all peers were named, the dead ones beside k others
+	region   uint64 // candidates not farther are asked beyond alpha; 0: none
+	inFlight int    // flights that are not late
+	reached  int    // how many ever were
+	queries  int
+	failures int
+	done     bool
+	resting  bool          // the last Ask found nobody to ask
+	now      time.Duration // of the last Ask
+	last     int           // hops of the peer that answered last
+	sources  sources
+	spare    []key.ID // asked, and not needed any more
 }
 
 // New begins a search with the seeds, usually the k nearest of the own table. A
 // search without seeds is done at once.
 func New(cfg Config, seeds []key.ID) *Search {
 	room := 3 * cfg.K
-	s := &Search{
-		order: make([]rank, 0, room), candidates: make([]candidate, 0, room),
-		flights: make([]flight, 0, min(cfg.Alpha, room)),
-	}
+	s := &Search{order: make([]rank, 0, room), flights: make([]flight, 0, min(cfg.Alpha, room))}
 	s.Reset(cfg, seeds)
 	return s
 }
@@ -111,23 +142,30 @@ func New(cfg Config, seeds []key.ID) *Search {
 // Reset forgets everything and begins another search as New does, in the memory of
 // this one.
 func (s *Search) Reset(cfg Config, seeds []key.ID) {
-	*s = Search{cfg: cfg, order: s.order[:0], candidates: s.candidates[:0], flights: s.flights[:0]}
+	if cfg.Log != nil {
+		cfg.Log.begin(&cfg, seeds)
+	}
+	*s = Search{cfg: cfg, order: s.order[:0], tails: s.tails[:0], outlooks: s.outlooks[:0], flights: s.flights[:0], spare: s.spare[:0]}
+	if cfg.Depth > 0 && cfg.Sure > 0 {
+		s.region = uint64(min(math.Exp2(64-cfg.Depth)*cfg.Sure, math.MaxUint64/2))
+	}
 	s.hear(seeds, 1)
 }
 
 // Target returns what is searched for.
 func (s *Search) Target() key.ID { return s.cfg.Target }
 
-// hear takes peers into the order unless they are known, ourselves, or farther
-// than all of a full order.
+// hear takes peers into the order unless they are known or ourselves.
 func (s *Search) hear(peers []key.ID, hops uint8) {
 	at, known := 0, false
 	for i := range peers {
 		p := &peers[i] // by reference: as a value it would be copied at each step
-		if *p == s.cfg.Self {
+		if *p == s.cfg.Self || s.cfg.Avoid.Len > 0 && s.cfg.Avoid.Contains(*p) {
 			continue
 		}
-		if at, known = s.place(p, at); !known && at < maxCandidates {
+		if at, known = s.place(p, at); known {
+			s.vouch(at)
+		} else {
 			s.insert(at, *p, hops)
 		}
 	}
@@ -146,39 +184,86 @@ func (s *Search) place(peer *key.ID, from int) (at int, known bool) {
 		at++
 	}
 	for ; at < len(s.order) && s.order[at].far == far; at++ {
-		c := &s.candidates[s.order[at].slot].peer
-		if *c == *peer {
+		if s.tail(at) == [3]uint64(peer[1:]) {
 			return at, true
 		}
-		if key.Closer(s.cfg.Target, *peer, *c) < 0 {
+		if key.Closer(s.cfg.Target, *peer, s.peer(at)) < 0 {
 			break
 		}
 	}
 	return at, false
 }
 
-// insert puts a new peer at its place in the order. If that is full, the farthest
-// one is forgotten.
+// peer returns who is at a place of the order.
+func (s *Search) peer(at int) key.ID {
+	tail := s.tail(at)
+	return key.ID{s.order[at].far ^ s.cfg.Target[0], tail[0], tail[1], tail[2]}
+}
+
+// tail returns what follows the first word of an identifier.
+func (s *Search) tail(at int) [3]uint64 {
+	if s.tails == nil {
+		return [3]uint64{}
+	}
+	return s.tails[s.order[at].slot]
+}
+
+// insert puts a new peer at its place in the order. If that is full, another one is
+// forgotten.
 func (s *Search) insert(at int, peer key.ID, hops uint8) {
-	slot := len(s.candidates)
-	if slot < maxCandidates {
-		s.candidates = append(s.candidates, candidate{})
-	} else {
-		last := s.order[slot-1].slot
-		s.order = s.order[:slot-1]
+	slot := len(s.order)
+	if slot == maxCandidates {
+		out := s.victim(s.sources.by, at)
+		if out < 0 {
+			return
+		}
+		last := s.order[out].slot
+		s.order = slices.Delete(s.order, out, out+1)
+		if out < at {
+			at--
+		}
 		s.land(last)
 		slot = int(last)
 	}
-	c := candidate{peer: peer}
-	if s.cfg.Predict != nil {
-		c.predicted = s.cfg.Predict(peer)
-	}
 	far := peer[0] ^ s.cfg.Target[0]
-	if s.cfg.Order == Priced {
-		c.score = s.score(c.predicted, far)
+	s.setTail(slot, &peer)
+	if s.cfg.Order == Priced || s.cfg.SoftFactor > 0 {
+		s.setOutlook(slot, peer, far)
 	}
-	s.candidates[slot] = c
-	s.order = slices.Insert(s.order, at, rank{far: far, slot: uint8(slot), hops: hops})
+	s.order = slices.Insert(s.order, at, rank{far: far, slot: uint8(slot), hops: hops, by: s.sources.by})
+}
+
+func (s *Search) setTail(slot int, peer *key.ID) {
+	if s.tails == nil {
+		if peer[1]|peer[2]|peer[3] == 0 {
+			return
+		}
+		s.tails = make([][3]uint64, len(s.order), max(cap(s.order), slot+1))
+	}
+	s.tails = set(s.tails, slot, [3]uint64(peer[1:]))
+}
+
+func (s *Search) setOutlook(slot int, peer key.ID, far uint64) {
+	var o outlook
+	if s.cfg.Predict != nil {
+		o.predicted = s.cfg.Predict(peer)
+	}
+	if s.cfg.Order == Priced {
+		o.score = s.score(o.predicted, far)
+	}
+	if s.outlooks == nil {
+		s.outlooks = make([]outlook, 0, cap(s.order))
+	}
+	s.outlooks = set(s.outlooks, slot, o)
+}
+
+// set puts an element to a place that s has or is the next one.
+func set[T any](s []T, i int, x T) []T {
+	if i == len(s) {
+		return append(s, x)
+	}
+	s[i] = x
+	return s
 }
 
 // score is predicted answer time minus the price of the shared prefix, in
@@ -207,29 +292,59 @@ func (s *Search) Ask(now time.Duration) (Query, bool) {
 	if s.done {
 		return Query{}, false
 	}
+	q, ok := s.ask(now)
+	if s.cfg.Log != nil {
+		kind := Asked
+		if !ok {
+			kind = Rested
+		}
+		s.cfg.Log.add(now, kind, q.Peer, nil)
+	}
+	return q, ok
+}
+
+func (s *Search) ask(now time.Duration) (Query, bool) {
 	s.now = now
 	s.expire(now)
-	s.resting = false
-	if s.inFlight >= s.cfg.Alpha {
-		return Query{}, false
-	}
 	next := s.next()
-	if s.resting = next < 0; s.resting {
-		_, patient := s.patience()
-		s.done = !patient && (s.inFlight == 0 || s.complete())
+	if next < 0 {
+		s.rest()
 		return Query{}, false
 	}
 	r := &s.order[next]
-	c := &s.candidates[r.slot]
 	r.state = waiting
 	f := flight{slot: r.slot, asked: now}
 	if s.cfg.SoftFactor > 0 {
-		f.soft = now + time.Duration(s.cfg.SoftFactor*float64(c.predicted)) + s.cfg.SoftSlack
+		f.soft = now + s.allowed(next)
 	}
 	s.flights = append(s.flights, f)
 	s.inFlight++
 	s.queries++
-	return Query{Peer: c.peer, Hard: now + s.cfg.Hard}, true
+	around := next >= s.cfg.K && r.far/2 <= s.region && s.Missed()
+	return Query{Peer: s.peer(next), Hard: now + s.cfg.Hard, Around: around}, true
+}
+
+// allowed is how long a peer at a place of the order may be silent: until it should
+// have been reached if we are told of that, else until it should have answered.
+func (s *Search) allowed(at int) time.Duration {
+	if s.cfg.Reach != nil {
+		if d, tells := s.cfg.Reach(s.peer(at)); tells {
+			return d + s.cfg.SoftSlack
+		}
+	}
+	return time.Duration(s.cfg.SoftFactor*float64(s.outlooks[s.order[at].slot].predicted)) + s.cfg.SoftSlack
+}
+
+// full reports whether alpha requests are in flight.
+func (s *Search) full() bool { return s.inFlight >= s.cfg.Alpha }
+
+// rest is called when nobody is to be asked: it finds out whether that is the end.
+func (s *Search) rest() {
+	if s.resting = !s.full() || s.reached > 0 && s.complete(); !s.resting {
+		return
+	}
+	_, patient := s.patience()
+	s.done = !patient && (s.inFlight == 0 || s.complete())
 }
 
 // expire moves requests past their soft deadline out of the way.
@@ -238,23 +353,47 @@ func (s *Search) expire(now time.Duration) {
 		if f := &s.flights[i]; !f.late && f.soft > 0 && now >= f.soft {
 			f.late = true
 			s.inFlight--
-			s.order[slices.IndexFunc(s.order, func(r rank) bool { return r.slot == f.slot })].state = late
+			r := &s.order[slices.IndexFunc(s.order, func(r rank) bool { return r.slot == f.slot })]
+			r.state = late
+			s.suspect(r.by)
 		}
 	}
 }
 
+// beyond is how many requests there may be beyond alpha.
+func (s *Search) beyond() int {
+	if s.cfg.First {
+		return s.cfg.Strangers
+	}
+	return s.cfg.K
+}
+
 // next returns the place of the candidate to ask: the best in order among those
 // that, as far as we know, belong to the k nearest live peers. -1 if none. Late
-// peers have not failed yet and use up no refill.
+// peers have not failed yet and use up no refill. Once alpha are in flight, only
+// those count that must be asked in any case.
 func (s *Search) next() int {
+	limit := uint64(math.MaxUint64)
+	full := s.full()
+	if full {
+		if limit = s.region; limit == 0 || s.inFlight >= s.cfg.Alpha+s.beyond() {
+			return -1
+		}
+	}
 	best, score := -1, 0.0
-	live, passed := 0, 0
+	live, failures := 0, 0
 	for i := range s.order {
+		if s.order[i].far > limit {
+			break
+		}
 		switch s.order[i].state {
-		case late:
+		case late, passed:
 			continue
 		case failed:
-			if passed++; passed > s.cfg.Refill {
+			if s.sources.lies(s.order[i].by) {
+				continue
+			}
+			if failures++; failures > s.cfg.Refill {
 				live++ // no more refill: failures use up places
 			}
 			continue
@@ -263,34 +402,39 @@ func (s *Search) next() int {
 		if live++; live > s.cfg.K {
 			break
 		}
-		if s.order[i].state != heard {
+		if s.order[i].state != heard || full && s.cfg.First && s.order[i].hops < 2 {
 			continue
 		}
 		if s.cfg.Order == Distance {
 			return i
 		}
-		if x := s.candidates[s.order[i].slot].score; best < 0 || x < score {
+		if x := s.outlooks[s.order[i].slot].score; best < 0 || x < score {
 			best, score = i, x
 		}
 	}
 	return best
 }
 
-// complete reports whether the k nearest live peers have all answered.
+// complete reports whether the k nearest live peers have all answered, or enough
+// of them while the others were reached.
 func (s *Search) complete() bool {
-	live := 0
+	live, answers := 0, 0
 	for i := range s.order {
 		switch s.order[i].state {
 		case heard, waiting:
 			return false
 		case answered:
-			if live++; live >= s.cfg.K {
-				return true
-			}
+			live++
+			answers++
+		case reached:
+			live++
 		default:
 		}
+		if live >= s.cfg.K {
+			break
+		}
 	}
-	return true
+	return answers == live || s.cfg.Answers > 0 && float64(answers) >= s.cfg.Answers*float64(live)
 }
 
 // patience returns until when late peers are worth waiting for that would be
@@ -304,7 +448,7 @@ func (s *Search) patience() (until time.Duration, ok bool) {
 	live := 0
 	for i := range s.order {
 		switch r := &s.order[i]; r.state {
-		case answered:
+		case answered, reached:
 			if live++; live >= s.cfg.K {
 				return until, ok
 			}
@@ -314,6 +458,13 @@ func (s *Search) patience() (until time.Duration, ok bool) {
 				until, ok = max(until, end), true
 			}
 		default:
+		}
+	}
+	if live == 0 {
+		for i := range s.flights {
+			if end := s.flights[i].asked + s.cfg.Hard; s.flights[i].late && end > s.now {
+				until, ok = max(until, end), true
+			}
 		}
 	}
 	return until, ok
@@ -352,13 +503,19 @@ func (s *Search) settle(peer key.ID, as state) (*rank, bool) {
 // of prefix that the best of them gained on the peer, for those who learn a
 // price. Answers of peers that were not asked are ignored.
 func (s *Search) Answer(peer key.ID, closer []key.ID) (gained float64) {
+	if s.cfg.Log != nil {
+		s.cfg.Log.told(Answered, peer, closer)
+	}
 	r, ok := s.settle(peer, answered)
 	if !ok {
 		return 0
 	}
 	from, hops := r.far, min(r.hops, math.MaxUint8-1)+1
 	s.last = int(r.hops)
+	s.sources.begin()
 	s.hear(closer, hops) // moves ranks: r is not used any more
+	s.sources.end()
+	s.retire()
 	best := uint64(math.MaxUint64)
 	for i := range closer {
 		best = min(best, closer[i][0]^s.cfg.Target[0])
@@ -369,10 +526,84 @@ func (s *Search) Answer(peer key.ID, closer []key.ID) (gained float64) {
 	return sharedBits(best) - sharedBits(from)
 }
 
+// retire finds the requests that wait for their session and whose answers nobody
+// needs any more: enough nearer peers are known. Somebody may have made those up, so
+// of one answer's names that have not shown that they live only half as many count.
+func (s *Search) retire() {
+	if s.cfg.Cover == 0 || !s.cfg.Withdraws {
+		return
+	}
+	cover := int(max(s.cfg.Cover, 1) * float64(s.cfg.K))
+	var unseen [maxSources + 1]uint8
+	nearer := 0
+	for i := range s.order {
+		r := &s.order[i]
+		switch r.state {
+		case heard, waiting:
+			if r.state == waiting && nearer >= cover && s.land(r.slot) {
+				r.state = heard
+				s.spare = append(s.spare, s.peer(i))
+			}
+			if r.by > 0 && 2*int(unseen[r.by]) >= cover {
+				continue
+			}
+			unseen[r.by]++
+			nearer++
+		case reached, answered:
+			nearer++
+		default:
+		}
+	}
+}
+
+// Spare appends to dst the peers whose requests may be taken back, each once: their
+// answers are not needed as things stand. They count as not asked, and are asked
+// again if nearer ones turn out to be dead.
+func (s *Search) Spare(dst []key.ID) []key.ID {
+	dst = append(dst, s.spare...)
+	s.spare = s.spare[:0]
+	return dst
+}
+
+// Reached tells that a session was set up with a peer that was asked. It lives;
+// how long that took says when its answer is due.
+func (s *Search) Reached(now time.Duration, peer key.ID) {
+	if s.cfg.Log != nil {
+		s.cfg.Log.add(now, Reached, peer, nil)
+	}
+	at, known := s.place(&peer, 0)
+	if !known {
+		return
+	}
+	slot := s.order[at].slot
+	i := s.flight(slot)
+	if i < 0 || s.order[at].state == reached {
+		return
+	}
+	f := &s.flights[i]
+	if f.late {
+		f.late = false
+		s.inFlight++
+	}
+	s.order[at].state = reached
+	s.reached++
+	if f.soft > 0 {
+		due := func(since, took time.Duration) time.Duration {
+			return since + time.Duration(s.cfg.SoftFactor*float64(took)) + s.cfg.SoftSlack
+		}
+		f.soft = max(due(f.asked, s.outlooks[slot].predicted), due(now, now-f.asked))
+	}
+	s.retire()
+}
+
 // Fail tells that a peer did not answer.
 func (s *Search) Fail(peer key.ID) {
-	if _, ok := s.settle(peer, failed); ok {
+	if s.cfg.Log != nil {
+		s.cfg.Log.told(Failed, peer, nil)
+	}
+	if r, ok := s.settle(peer, failed); ok {
 		s.failures++
+		s.suspect(r.by)
 	}
 }
 
@@ -393,35 +624,131 @@ func (s *Search) Wake() (at time.Duration, ok bool) {
 	return at, ok
 }
 
+// Edge reports whether peers may be missing at the far end of the result: answers
+// name the k nearest, the dead among them, so that those who should take the
+// places of the dead may not have been named. It appends to dst the live peers
+// there, who know each other, without those that have told already; none if
+// nobody can be missing.
+func (s *Search) Edge(dst []key.ID) []key.ID {
+	live, last := 0, -1
+	for i := range s.order {
+		if st := s.order[i].state; st == answered || st == reached {
+			last = i
+			if live++; live >= s.cfg.K {
+				break
+			}
+		}
+	}
+	if last < 0 || live >= s.cfg.K && (last <= s.cfg.K || s.order[last].far <= s.edge) {
+		return dst
+	}
+	for i := range s.order[:last+1] {
+		r := &s.order[i]
+		if (r.state == answered || r.state == reached) && !r.told && bits.Len64(r.far) == bits.Len64(s.order[last].far) {
+			dst = append(dst, s.peer(i))
+		}
+	}
+	return dst
+}
+
+// Around takes the answer of a peer that was asked for its own neighbours. It
+// names the whole subtree of those that share as much with the target as the peer
+// does if it goes on to others.
+func (s *Search) Around(peer key.ID, closer []key.ID) {
+	if s.cfg.Log != nil {
+		s.cfg.Log.told(Described, peer, closer)
+	}
+	far, spread := peer[0]^s.cfg.Target[0], 0
+	for i := range closer {
+		spread = max(spread, bits.Len64(closer[i][0]^peer[0]))
+	}
+	if at, known := s.place(&peer, 0); known {
+		s.order[at].told = true
+	}
+	if end := bits.Len64(far); spread >= end {
+		s.edge = max(s.edge, 1<<end-1)
+	}
+	s.sources.begin()
+	s.hear(closer, uint8(min(s.last+1, math.MaxUint8)))
+	s.sources.end()
+}
+
 // Missed reports whether a peer that was asked has failed or is late.
 func (s *Search) Missed() bool { return s.failures > 0 || len(s.flights) > s.inFlight }
 
 // Resume goes on with a search that is done, if any of more is worth asking:
 // nearer than the k-th peer that answered.
 func (s *Search) Resume(more []key.ID) {
+	if s.cfg.Log != nil {
+		s.cfg.Log.told(Resumed, key.ID{}, more)
+	}
 	s.hear(more, 1)
 	s.done = false
 }
 
+// Waiting appends to dst the peers that were asked and are not late, nor reached
+// yet: if the search ends now, nothing is to be learnt from their silence.
+func (s *Search) Waiting(dst []key.ID) []key.ID {
+	for i := range s.order {
+		if s.order[i].state == waiting {
+			dst = append(dst, s.peer(i))
+		}
+	}
+	return dst
+}
+
 // Stop ends the search early: its caller has what it wanted.
-func (s *Search) Stop() { s.done = true }
+func (s *Search) Stop() {
+	if s.cfg.Log != nil {
+		s.cfg.Log.told(Stopped, key.ID{}, nil)
+	}
+	s.done = true
+}
 
 // Done reports whether the search has ended: the k nearest live peers that it
 // knows have answered, or nobody is left to ask or wait for.
 func (s *Search) Done() bool { return s.done }
 
-// Result appends to dst the up to n nearest peers that answered, nearest first.
+// Result appends to dst the up to n nearest peers that answered or were reached,
+// nearest first.
 func (s *Search) Result(n int, dst []key.ID) []key.ID {
 	for i := range s.order {
 		if n <= 0 {
 			break
 		}
-		if s.order[i].state == answered {
-			dst = append(dst, s.candidates[s.order[i].slot].peer)
+		if s.order[i].state == answered || s.order[i].state == reached {
+			dst = append(dst, s.peer(i))
 			n--
 		}
 	}
 	return dst
+}
+
+// Nearest appends to dst the k nearest peers that have not failed and are not late,
+// whether they were asked or not, and returns their mean distance from the target as
+// a share of the space.
+func (s *Search) Nearest(dst []key.ID) (nearest []key.ID, mean float64) {
+	sum, n := 0.0, 0
+	for i := range s.order {
+		switch s.order[i].state {
+		case failed, late, passed:
+			continue
+		default:
+		}
+		if n == s.cfg.K {
+			break
+		}
+		n++
+		sum += math.Ldexp(float64(s.order[i].far), -64)
+		dst = append(dst, s.peer(i))
+	}
+	return dst, sum / float64(max(n, 1))
+}
+
+// Lives reports whether a peer has answered or was reached.
+func (s *Search) Lives(peer key.ID) bool {
+	at, known := s.place(&peer, 0)
+	return known && (s.order[at].state == answered || s.order[at].state == reached)
 }
 
 // Queries returns how many requests were made.

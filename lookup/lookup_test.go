@@ -21,6 +21,7 @@ func TestScenarios(t *testing.T) {
 	var s *lookup.Search
 	var now time.Duration
 	var predicted map[key.ID]time.Duration
+	var log *lookup.Log
 	script.Run(t, "testdata", func(t *testing.T, td *datadriven.TestData) string {
 		now += script.ArgDuration(t, td, "after", 0)
 		switch td.Cmd {
@@ -35,12 +36,30 @@ func TestScenarios(t *testing.T) {
 				Predict: func(p key.ID) time.Duration { return predicted[p] },
 			}
 			td.MaybeScanArgs(t, "soft", &cfg.SoftFactor)
+			td.MaybeScanArgs(t, "depth", &cfg.Depth)
+			td.MaybeScanArgs(t, "sure", &cfg.Sure)
+			td.MaybeScanArgs(t, "answers", &cfg.Answers)
+			td.MaybeScanArgs(t, "cover", &cfg.Cover)
+			cfg.Strangers = script.ArgInt(t, td, "strangers", 0)
+			cfg.Withdraws, cfg.First = cfg.Cover > 0, cfg.Strangers > 0
+			if reach := script.ArgDuration(t, td, "reach", 0); reach > 0 {
+				cfg.Reach = func(key.ID) (time.Duration, bool) { return reach, true }
+			}
 			if td.HasArg("price") {
 				cfg.Order = lookup.Priced
 			}
+			log = lookup.NewLog(func() time.Duration { return now })
+			cfg.Log = log
 			s = lookup.New(cfg, candidates(t, td, predicted))
 		case "answer":
 			s.Answer(script.ArgID(t, td, "from"), candidates(t, td, predicted))
+		case "reached":
+			s.Reached(now, script.ArgID(t, td, "from"))
+		case "around":
+			s.Around(script.ArgID(t, td, "from"), candidates(t, td, predicted))
+			s.Resume(nil)
+		case "edge":
+			return fmt.Sprintf("at the edge: %s\n", script.FormatAll(s.Edge(nil)))
 		case "fail":
 			s.Fail(script.ArgID(t, td, "from"))
 		case "resume":
@@ -48,10 +67,18 @@ func TestScenarios(t *testing.T) {
 		case "stop":
 			s.Stop()
 		case "wait":
+		case "steps":
+			steps, _, err := log.Replay()
+			if err != nil {
+				return err.Error()
+			}
+			return drawSteps(steps)
 		default:
 			td.Fatalf(t, "unknown command")
 		}
-		return asks(s, now)
+		said := asks(s, now)
+		runsAgain(t, log, s)
+		return said
 	})
 }
 
@@ -78,8 +105,11 @@ func candidates(t *testing.T, td *datadriven.TestData, predictions map[key.ID]ti
 
 func asks(s *lookup.Search, now time.Duration) string {
 	var b strings.Builder
+	for _, p := range s.Spare(nil) {
+		fmt.Fprintf(&b, "take back %s\n", script.Format(p))
+	}
 	for q, ok := s.Ask(now); ok; q, ok = s.Ask(now) {
-		fmt.Fprintf(&b, "ask %s\n", script.Format(q.Peer))
+		fmt.Fprintf(&b, "ask %s%s\n", script.Format(q.Peer), map[bool]string{true: " around"}[q.Around])
 	}
 	if at, ok := s.Wake(); ok {
 		fmt.Fprintf(&b, "wake at %v\n", at)
@@ -125,13 +155,18 @@ func drawConfig(t *rapid.T, net network) lookup.Config {
 	}
 }
 
-// Whatever the order of answers: a search ends, asks nobody twice, keeps to
-// alpha, and names the nearest of all live peers that it has heard of.
+// Whatever the order of answers, and whoever was reached before: a search ends,
+// asks nobody twice, keeps to alpha and to k more of those who are near, and names the nearest of all live peers that it has heard of.
 func TestSearchEnds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		net := drawNetwork(t)
 		cfg := drawConfig(t, net)
 		cfg.SoftFactor = 0 // with a soft deadline a late peer may be passed over
+		cfg.Sure, cfg.Depth = 1, float64(rapid.IntRange(0, 6).Draw(t, "depth"))
+		most := cfg.Alpha
+		if cfg.Depth > 0 {
+			most += cfg.K
+		}
 		seeds := net.knows[net.peers[0]]
 		s := lookup.New(cfg, seeds)
 		asked, live := map[key.ID]bool{}, map[key.ID]bool{}
@@ -151,8 +186,8 @@ func TestSearchEnds(t *testing.T) {
 				asked[q.Peer] = true
 				flight = append(flight, q.Peer)
 			}
-			if len(flight) > cfg.Alpha {
-				t.Fatalf("%d in flight, alpha %d", len(flight), cfg.Alpha)
+			if len(flight) > most {
+				t.Fatalf("%d in flight, alpha %d, k %d", len(flight), cfg.Alpha, cfg.K)
 			}
 			if s.Done() {
 				break // what is still in flight nobody waits for
@@ -162,6 +197,10 @@ func TestSearchEnds(t *testing.T) {
 			}
 			i := rapid.IntRange(0, len(flight)-1).Draw(t, "next")
 			p := flight[i]
+			if !net.dead[p] && rapid.Bool().Draw(t, "reached") {
+				s.Reached(now, p)
+				continue
+			}
 			flight = slices.Delete(flight, i, i+1)
 			now += time.Millisecond
 			if net.dead[p] {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/shoalnet/shoal/key"
 	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/table"
 	"github.com/shoalnet/shoal/wire"
 )
 
@@ -33,6 +34,10 @@ type Refuse struct {
 	Why     string
 }
 
+// Withdraw says that nobody waits for the answer to a Send any more: if it has not
+// left yet, it need not. It is answered all the same, with NoNews if it did not.
+type Withdraw struct{ Ref wire.Ref }
+
 // Store names a kind of storage that the world keeps for the node.
 type Store uint8
 
@@ -49,8 +54,9 @@ type Load struct {
 	Key   string
 }
 
-// Save asks to keep a value, or that Peer provides Key; answered by Saved. The
-// world validates: an invalid or worse value is refused.
+// Save asks to keep a value that Peer sent, ourselves if it is zero, or that Peer
+// provides Key; answered by Saved. The world validates: an invalid or worse value is
+// refused.
 type Save struct {
 	Ref   wire.Ref
 	Store Store
@@ -77,10 +83,31 @@ type Deliver struct {
 
 // Keep says that a peer has entered the routing table: keep its addresses and,
 // if resources allow, a session to it.
-type Keep struct{ Peer key.ID }
+type Keep struct {
+	Peer key.ID
+	Why  table.Reason
+}
 
 // Release says that a peer has left the routing table.
-type Release struct{ Peer key.ID }
+type Release struct {
+	Peer key.ID
+	Why  table.Reason
+}
+
+// Remember says that a peer has entered the roster: keep its name and addresses.
+// Nothing is said of a session.
+type Remember struct{ Peer key.ID }
+
+// Forget says that a peer has left the roster.
+type Forget struct{ Peer key.ID }
+
+// Observe hands what happened to those who look on, if Config.Watched says that
+// there are any. The body's type belongs to the protocol, and nobody changes it any
+// more.
+type Observe struct {
+	Protocol wire.Protocol
+	Body     any
+}
 
 // Advertise says whether to announce that this peer serves its protocols.
 type Advertise struct{ Server bool }
@@ -88,12 +115,16 @@ type Advertise struct{ Server bool }
 func (Send) request()      {}
 func (Reply) request()     {}
 func (Refuse) request()    {}
+func (Withdraw) request()  {}
 func (Load) request()      {}
 func (Save) request()      {}
 func (Check) request()     {}
 func (Deliver) request()   {}
 func (Keep) request()      {}
 func (Release) request()   {}
+func (Remember) request()  {}
+func (Forget) request()    {}
+func (Observe) request()   {}
 func (Advertise) request() {}
 
 // Event is what the world tells: one of the types below that say so.
@@ -114,6 +145,16 @@ type Answered struct {
 	Ref  wire.Ref
 	Body any
 	Dial time.Duration
+}
+
+// Reached says that a session was set up for a Send, whose answer is still to
+// come: the peer lives. A world that does not see it need not tell. The node fills
+// in Tag, Peer and Sent as in Settled before it hands the event on.
+type Reached struct {
+	Ref  wire.Ref
+	Tag  uint64
+	Peer key.ID
+	Sent time.Duration
 }
 
 // Reason says why a Send failed.
@@ -171,15 +212,20 @@ type Canceled struct{ Call uint64 }
 
 // Met tells a fact about a peer: it speaks our protocols as a server (or does
 // not any more, if Server is false), and Group is the opaque number of its
-// address group, 0 for none.
+// address group, 0 for none. Age is for how long it has been there as far as an
+// earlier life of ours knew, 0 if that did not know it.
 type Met struct {
 	Peer   key.ID
 	Group  uint32
 	Server bool
+	Age    time.Duration
 }
 
 // Lost says that the session with a peer has ended.
 type Lost struct{ Peer key.ID }
+
+// Pressed says how scarce memory is, from 0, idle, to 1: see table.Table.Press.
+type Pressed struct{ Level float64 }
 
 // Configured puts a new configuration in force, of the same knob set.
 type Configured struct{ Knobs knob.Config }
@@ -200,6 +246,7 @@ type Settled struct {
 func (Received) event()   {}
 func (Answered) event()   {}
 func (Failed) event()     {}
+func (Reached) event()    {}
 func (Loaded) event()     {}
 func (Saved) event()      {}
 func (Checked) event()    {}
@@ -207,6 +254,7 @@ func (Called) event()     {}
 func (Canceled) event()   {}
 func (Met) event()        {}
 func (Lost) event()       {}
+func (Pressed) event()    {}
 func (Configured) event() {}
 func (Moded) event()      {}
 func (Settled) event()    {}

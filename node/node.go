@@ -26,13 +26,29 @@ import (
 )
 
 // Protocol is one protocol of a peer: a machine that shares the peer's table and
-// clock. It is told Received and Called with its number, Settled for what it
-// asked for, Canceled, Met, Lost and Configured.
+// clock. It is told Received and Called with its number, Reached and Settled for
+// what it asked for, Canceled, Met, Lost and Configured.
 type Protocol interface {
 	ID() wire.Protocol
 	Tell(now time.Duration, ev Event)
 	Ask(now time.Duration) (Request, bool)
 	Wake() (at time.Duration, ok bool)
+}
+
+// Roster is a list of the peers of a network that a protocol keeps beside the
+// table, for the others: see package node/roster.
+type Roster interface {
+	// Closest appends to dst up to n peers that seem to be there, nearest to target
+	// first. They may be known from others alone: each is to be asked first.
+	Closest(target key.ID, n int, dst []key.ID) []key.ID
+	// Len returns how many seem to be there.
+	Len() int
+	// Met reports whether a peer is in the list and has answered us.
+	Met(id key.ID) bool
+	// Settled reports whether hardly anybody is missing.
+	Settled() bool
+	// Heard tells that a peer answered a request of any protocol, or did not.
+	Heard(now time.Duration, id key.ID, alive bool)
 }
 
 // NewProtocol makes a protocol for a peer.
@@ -60,6 +76,8 @@ type Config struct {
 	Knobs  knob.Config
 	Seed   uint64 // of the protocols' dice
 	Server bool   // answer requests and advertise; may change later
+	// Watched: the protocols note what they do and ask for Observe.
+	Watched bool
 	// Alone: there is nobody to join, so a server advertises at once. Otherwise it
 	// does after its table has a member: whoever asks it must hear of somebody.
 	Alone     bool
@@ -82,6 +100,7 @@ type Node struct {
 	alone      bool
 	advertised bool
 	refuse     []Refuse
+	withdraw   []Withdraw
 	pending    pendingTable
 	counters   Counters
 }
@@ -100,7 +119,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{table: *t, server: cfg.Server, alone: cfg.Alone}
 	n.pending.limit = cfg.Knobs.Int("node.pending")
-	n.peer = Peer{Self: cfg.Self, Space: cfg.Space, Table: &n.table, Seed: cfg.Seed, knobs: cfg.Knobs, node: n}
+	n.peer = Peer{Self: cfg.Self, Space: cfg.Space, Table: &n.table, Seed: cfg.Seed, Watched: cfg.Watched, knobs: cfg.Knobs, node: n}
 	for _, make := range cfg.Protocols {
 		p, err := make(&n.peer)
 		if err != nil {
@@ -127,6 +146,9 @@ func (n *Node) protocol(id wire.Protocol) int {
 // it saw before the node began.
 func (n *Node) Table() *table.Table { return n.peer.Table }
 
+// Roster returns the list of all peers, nil if no protocol keeps one.
+func (n *Node) Roster() Roster { return n.peer.Roster }
+
 // Counters returns what was not taken so far.
 func (n *Node) Counters() Counters { return n.counters }
 
@@ -143,6 +165,8 @@ func (n *Node) Tell(now time.Duration, event Event) {
 		n.settle(now, ev.Ref, event)
 	case Failed:
 		n.settle(now, ev.Ref, event)
+	case Reached:
+		n.reached(now, ev)
 	case Loaded:
 		n.settle(now, ev.Ref, event)
 	case Saved:
@@ -160,7 +184,7 @@ func (n *Node) Tell(now time.Duration, event Event) {
 		if !ev.Server {
 			kind = table.Left
 		}
-		n.peer.Table.Tell(now, table.Event{Kind: kind, Peer: ev.Peer, Group: ev.Group})
+		n.peer.Table.Tell(now, table.Event{Kind: kind, Peer: ev.Peer, Group: ev.Group, Age: ev.Age})
 		n.broadcast(now, event)
 	case Configured:
 		n.peer.knobs = ev.Knobs
@@ -168,6 +192,8 @@ func (n *Node) Tell(now time.Duration, event Event) {
 		n.broadcast(now, event)
 	case Moded:
 		n.server = ev.Server
+	case Pressed:
+		n.peer.Table.Press(ev.Level)
 	case Lost, Canceled:
 		n.broadcast(now, event)
 	default:
@@ -215,14 +241,36 @@ func (n *Node) settle(now time.Duration, ref wire.Ref, outcome Event) {
 			if !p.oneWay {
 				rtt := max(now-p.sent-ev.Dial, 0)
 				n.peer.Table.Tell(now, table.Event{Kind: table.Answered, Peer: p.peer, RTT: rtt})
+				n.heard(now, p.peer, true)
 			}
 		case Failed:
-			if ev.Reason != NoNews {
+			// Who rejects a protocol beside the first one lives, and serves that one.
+			if ev.Reason != NoNews && (ev.Reason != Rejected || p.protocol == 0) {
 				n.peer.Table.Tell(now, table.Event{Kind: table.Failed, Peer: p.peer})
+				n.heard(now, p.peer, false)
 			}
 		}
 	}
 	n.protocols[p.protocol].Tell(now, Settled{Tag: p.tag, Peer: p.peer, Sent: p.sent, Outcome: outcome})
+}
+
+// heard tells the roster, if there is one.
+func (n *Node) heard(now time.Duration, id key.ID, alive bool) {
+	if n.peer.Roster != nil {
+		n.peer.Roster.Heard(now, id, alive)
+	}
+}
+
+// reached tells a protocol that a peer that it asked lives.
+func (n *Node) reached(now time.Duration, ev Reached) {
+	at := n.pending.find(ev.Ref)
+	if at < 0 || n.pending.live[at].sent < 0 {
+		n.counters.Ignored++
+		return
+	}
+	p := &n.pending.live[at]
+	ev.Tag, ev.Peer, ev.Sent = p.tag, p.peer, p.sent
+	n.protocols[p.protocol].Tell(now, ev)
 }
 
 // Ask returns the next thing to do; false when there is nothing for the moment.
@@ -245,18 +293,25 @@ func (n *Node) Ask(now time.Duration) (Request, bool) {
 	return n.own() // a protocol's Ask may have refused, or changed the table
 }
 
-// own returns what the peer itself wants: refusals, table changes and the mode.
+// own returns what the peer itself wants: refusals, withdrawals, table changes and the mode.
 func (n *Node) own() (Request, bool) {
 	if len(n.refuse) > 0 {
 		r := n.refuse[0]
 		n.refuse = n.refuse[1:]
 		return r, true
 	}
+	if len(n.withdraw) > 0 {
+		r := n.withdraw[0]
+		if n.withdraw = n.withdraw[1:]; len(n.withdraw) == 0 {
+			n.withdraw = nil
+		}
+		return r, true
+	}
 	if c, ok := n.peer.Table.Changed(); ok {
 		if c.Member {
-			return Keep{Peer: c.Peer}, true
+			return Keep{Peer: c.Peer, Why: c.Why}, true
 		}
-		return Release{Peer: c.Peer}, true
+		return Release{Peer: c.Peer, Why: c.Why}, true
 	}
 	if n.server != n.advertised && (!n.server || n.alone || n.peer.Table.Len() > 0) {
 		n.advertised = n.server

@@ -105,7 +105,8 @@ func drawKnobs(t *rapid.T, base knob.Config) knob.Config {
 		WithNumber("lookup.refill", float64(rapid.IntRange(0, 5).Draw(t, "refill"))).
 		WithNumber("kad.refresh", float64(rapid.IntRange(0, 2).Draw(t, "refresh"))*float64(20*time.Second)).
 		WithNumber("kad.reprovide", float64(time.Minute)).
-		WithNumber("table.probe_per_min", float64(rapid.IntRange(0, 60).Draw(t, "probes")))
+		WithNumber("kad.probe_patience", float64(rapid.IntRange(0, 2).Draw(t, "patience"))*float64(time.Second)).
+		WithNumber("table.probe_budget", float64(rapid.IntRange(0, 60).Draw(t, "probes")))
 }
 
 func drawID(t *rapid.T) key.ID { return key.FromByte(rapid.Byte().Draw(t, "peer")) }

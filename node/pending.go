@@ -14,16 +14,22 @@ import (
 // Peer is what a protocol has of its peer: who it is, whom it knows, the
 // configuration in force, and the means to ask the world for something.
 type Peer struct {
-	Self  key.ID
-	Space key.Space
-	Table *table.Table
-	Seed  uint64
-	knobs knob.Config
-	node  *Node
+	Self    key.ID
+	Space   key.Space
+	Table   *table.Table
+	Seed    uint64
+	Watched bool // somebody wants Observe
+	// Roster is set by the protocol that keeps one when it is made; nil: none does.
+	Roster Roster
+	knobs  knob.Config
+	node   *Node
 }
 
 // Knobs returns the configuration in force.
 func (p *Peer) Knobs() knob.Config { return p.knobs }
+
+// Serving reports whether the peer is a server.
+func (p *Peer) Serving() bool { return p.node.server }
 
 // Refuse turns an inbound request away.
 func (p *Peer) Refuse(inbound uint64, why string) { p.node.Refuse(inbound, why) }
@@ -43,6 +49,17 @@ func (p *Peer) Send(now time.Duration, from Protocol, tag uint64, m wire.Message
 	}
 	m.Ref, m.Protocol = ref, from.ID()
 	return Send{Message: m, OneWay: oneWay}, true
+}
+
+// Withdraw says that nobody waits for the answer of a peer any more, to the request
+// with this tag.
+func (p *Peer) Withdraw(from Protocol, tag uint64, to key.ID) {
+	number := int16(p.node.protocol(from.ID()))
+	for i := range p.node.pending.live {
+		if r := &p.node.pending.live[i]; r.protocol == number && r.tag == tag && r.peer == to && r.sent >= 0 {
+			p.node.withdraw = append(p.node.withdraw, Withdraw{Ref: p.node.pending.slots[r.slot].ref})
+		}
+	}
 }
 
 // Local opens a reference for a Load, Save or Check. It is false when too many

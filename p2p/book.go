@@ -5,9 +5,12 @@ import (
 	"hash/fnv"
 	"slices"
 	"sync"
+	"time"
 
+	"github.com/libp2p/go-libp2p-kad-dht/amino"
 	"github.com/libp2p/go-libp2p-kbucket/peerdiversity"
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	ma "github.com/multiformats/go-multiaddr"
@@ -18,44 +21,55 @@ import (
 
 // Book knows which peer an identifier stands for. Identifiers are hashes, so the
 // way back needs a memory: it is bounded, forgets the peer that was not used for
-// longest, and never forgets members of the routing table. Addresses live in the
-// host's peerstore. It is safe for concurrent use.
+// longest, and never forgets members of the routing table, nor those of a roster.
+// Addresses live in the host's peerstore, which others on the host use too: those of
+// members are ours as well, and go there for a short time when they are wanted. So
+// what we forget is nobody else's loss. It is safe for concurrent use.
 type Book struct {
 	host   host.Host
 	self   key.ID
 	filter func([]ma.Multiaddr) []ma.Multiaddr
+	tag    string // our name in the connection manager
 
 	mu        sync.Mutex
 	size      int
 	entries   map[key.ID]*entry
 	recent    *list.List // of *entry, those not kept; the most recent in front
 	protected map[int]int
+	spelled   spelled
 }
 
-// entry is one peer. Its place in the list is nil while it is kept.
+// entry is one peer. Its place in the list is nil while it is kept or listed.
 type entry struct {
-	id        key.ID
 	name      peer.ID
 	place     *list.Element
+	kept      bool // a member of the routing table
+	listed    bool // of the roster
 	protected bool
+	addrs     []ma.Multiaddr // of one that is kept or listed
+	provides  *announcement
+}
+
+// announcement is where a provider said that it can be reached.
+type announcement struct {
+	addrs []ma.Multiaddr
+	until time.Time
 }
 
 // protectedPerBucket is how many table members of one bucket the connection
 // manager must not close.
 const protectedPerBucket = 2
 
-// tag is our name in the connection manager; tagWeight is what stock gives.
-const (
-	tag       = "shoal"
-	tagWeight = 5
-)
+// tagWeight is what a member of the table counts in the connection manager, as
+// in stock.
+const tagWeight = 5
 
 func newBook(h host.Host, size int, filter func([]ma.Multiaddr) []ma.Multiaddr) *Book {
 	if filter == nil {
 		filter = func(addrs []ma.Multiaddr) []ma.Multiaddr { return addrs }
 	}
 	return &Book{
-		host: h, self: ID(h.ID()), filter: filter, size: size,
+		host: h, self: ID(h.ID()), filter: filter, size: size, tag: "shoal",
 		entries: map[key.ID]*entry{}, recent: list.New(), protected: map[int]int{},
 	}
 }
@@ -81,7 +95,7 @@ func (b *Book) Meet(info peer.AddrInfo) key.ID {
 		}
 		return id
 	}
-	e := &entry{id: id, name: info.ID}
+	e := &entry{name: info.ID}
 	e.place = b.recent.PushFront(e)
 	b.entries[id] = e
 	b.forget()
@@ -92,7 +106,7 @@ func (b *Book) Meet(info peer.AddrInfo) key.ID {
 func (b *Book) forget() {
 	for b.recent.Len() > b.size {
 		oldest := b.recent.Remove(b.recent.Back()).(*entry)
-		delete(b.entries, oldest.id)
+		delete(b.entries, ID(oldest.name))
 	}
 }
 
@@ -119,7 +133,34 @@ func (b *Book) Addrs(p peer.ID) []ma.Multiaddr {
 	if p == b.host.ID() {
 		return b.filter(b.host.Addrs())
 	}
-	return b.filter(b.host.Peerstore().Addrs(p))
+	addrs := b.host.Peerstore().Addrs(p)
+	b.mu.Lock()
+	e := b.entries[ID(p)]
+	if e != nil {
+		addrs = joined(addrs, e.addrs)
+	}
+	b.mu.Unlock()
+	return b.filter(addrs)
+}
+
+// joined returns some addresses and those of more that are not among them.
+func joined(addrs, more []ma.Multiaddr) []ma.Multiaddr {
+	have := addrs
+	for _, addr := range more {
+		if !ma.Contains(have, addr) {
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs
+}
+
+// lend puts the addresses of a kept peer where a dial finds them.
+func (b *Book) lend(p peer.ID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e := b.entries[ID(p)]; e != nil && len(e.addrs) > 0 {
+		b.host.Peerstore().AddAddrs(p, slices.Clone(e.addrs), peerstore.TempAddrTTL)
+	}
 }
 
 // Infos returns the peers of the identifiers that are known with at least one
@@ -136,58 +177,141 @@ func (b *Book) Infos(ids []key.ID) []peer.AddrInfo {
 	return infos
 }
 
+// Providers returns the peers of the identifiers that are known, with or without
+// an address: a peer without one can be looked for.
+func (b *Book) Providers(ids []key.ID) []peer.AddrInfo {
+	infos := make([]peer.AddrInfo, 0, len(ids))
+	for _, id := range ids {
+		p, known := b.Peer(id)
+		if !known {
+			continue
+		}
+		info := peer.AddrInfo{ID: p, Addrs: b.Addrs(p)}
+		if len(info.Addrs) == 0 {
+			info.Addrs = b.announced(id)
+		}
+		infos = append(infos, info)
+	}
+	return infos
+}
+
+func (b *Book) announced(id key.ID) []ma.Multiaddr {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e, known := b.entries[id]; known && e.provides != nil && time.Now().Before(e.provides.until) {
+		return e.provides.addrs
+	}
+	return nil
+}
+
+// announce remembers the addresses of a provider for as long as the public
+// network does. The peerstore forgets them a quarter of an hour after the
+// connection ended over which they came.
+func (b *Book) announce(id key.ID, addrs []ma.Multiaddr) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e, known := b.entries[id]; known {
+		e.provides = &announcement{slices.Clone(addrs), time.Now().Add(amino.DefaultProviderAddrTTL)}
+	}
+}
+
 // keep pins a member of the routing table and its addresses.
 func (b *Book) keep(id key.ID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e, known := b.entries[id]
-	if !known || e.place == nil {
+	if !known || e.kept {
 		return
 	}
-	b.recent.Remove(e.place)
-	e.place = nil
-	b.renew(e.name, b.host.Peerstore().Addrs(e.name))
-	b.host.ConnManager().TagPeer(e.name, tag, tagWeight)
+	e.kept = true
+	b.pin(e)
 	if cpl := key.CommonPrefix(b.self, id); b.protected[cpl] < protectedPerBucket {
 		b.protected[cpl]++
 		e.protected = true
-		b.host.ConnManager().Protect(e.name, tag)
+		b.host.ConnManager().Protect(e.name, b.tag)
+	}
+	b.endear(e)
+}
+
+// pin keeps a peer and its addresses in memory.
+func (b *Book) pin(e *entry) {
+	if e.place != nil {
+		b.recent.Remove(e.place)
+		e.place = nil
+	}
+	if len(e.addrs) == 0 {
+		e.addrs = slices.Clip(b.host.Peerstore().Addrs(e.name))
 	}
 }
 
-// release undoes keep; the addresses stay for as long as those of any peer that
-// we were connected to.
+// unpin undoes pin if nothing holds the peer any more; the addresses stay for as
+// long as those of any peer that we were connected to.
+func (b *Book) unpin(e *entry) {
+	if e.kept || e.listed {
+		return
+	}
+	b.host.Peerstore().AddAddrs(e.name, e.addrs, peerstore.RecentlyConnectedAddrTTL)
+	e.addrs, e.place = nil, b.recent.PushFront(e)
+	b.forget()
+}
+
+// list pins a peer of the roster. Nothing is said to the connection manager: there
+// are too many.
+func (b *Book) list(id key.ID, on bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e, known := b.entries[id]
+	if !known || e.listed == on {
+		return
+	}
+	if e.listed = on; on {
+		b.pin(e)
+	} else {
+		b.unpin(e)
+	}
+}
+
+// endear makes the connection to a kept peer dear to the connection manager, which
+// forgets a peer's tags with its last connection. Who is protected needs none.
+func (b *Book) endear(e *entry) {
+	if !e.protected && b.host.Network().Connectedness(e.name) == network.Connected {
+		b.host.ConnManager().TagPeer(e.name, b.tag, tagWeight)
+	}
+}
+
+// release undoes keep.
 func (b *Book) release(id key.ID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e, known := b.entries[id]
-	if !known || e.place != nil {
+	if !known || !e.kept {
 		return
 	}
-	e.place = b.recent.PushFront(e)
-	b.forget()
-	b.host.Peerstore().UpdateAddrs(e.name, peerstore.PermanentAddrTTL, peerstore.RecentlyConnectedAddrTTL)
-	b.host.ConnManager().UntagPeer(e.name, tag)
+	e.kept = false
+	b.unpin(e)
+	b.host.ConnManager().UntagPeer(e.name, b.tag)
 	if e.protected {
 		e.protected = false
 		b.protected[key.CommonPrefix(b.self, id)]--
-		b.host.ConnManager().Unprotect(e.name, tag)
+		b.host.ConnManager().Unprotect(e.name, b.tag)
 	}
 }
 
-// identified replaces the addresses of a kept peer by those it says it has.
+// identified replaces the addresses of a kept or listed peer, to which a connection
+// was made, by those it says it has.
 func (b *Book) identified(p peer.ID, addrs []ma.Multiaddr) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if e, known := b.entries[ID(p)]; known && e.place == nil && len(b.filter(addrs)) > 0 {
-		b.renew(p, b.filter(addrs))
+	e, known := b.entries[ID(p)]
+	if !known || e.place != nil {
+		return
 	}
-}
-
-func (b *Book) renew(p peer.ID, addrs []ma.Multiaddr) {
-	addrs = slices.Clone(addrs)
-	b.host.Peerstore().UpdateAddrs(p, peerstore.PermanentAddrTTL, peerstore.TempAddrTTL)
-	b.host.Peerstore().AddAddrs(p, addrs, peerstore.PermanentAddrTTL)
+	if e.kept {
+		b.endear(e)
+	}
+	if addrs = b.filter(addrs); len(addrs) > 0 {
+		e.addrs = slices.Clone(addrs)
+	}
 }
 
 // group returns the number of the address group of a peer: that of its
@@ -199,7 +323,7 @@ func (b *Book) group(p peer.ID) uint32 {
 			return g
 		}
 	}
-	for _, addr := range b.host.Peerstore().Addrs(p) {
+	for _, addr := range b.Addrs(p) {
 		if g := groupOf(addr); g != 0 {
 			return g
 		}

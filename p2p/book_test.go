@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/shoalnet/shoal/key"
@@ -43,12 +44,12 @@ func TestBook(t *testing.T) {
 		if got := book.Addrs(named(1)); len(got) != 1 || !got[0].Equal(moved) {
 			t.Errorf("after a move: %v", got)
 		}
-		if !h.ConnManager().IsProtected(named(1), tag) {
+		if !h.ConnManager().IsProtected(named(1), book.tag) {
 			t.Error("a table member is not protected")
 		}
 		book.release(ID(named(1)))
 		time.Sleep(time.Hour)
-		if len(book.Addrs(named(1))) != 0 || h.ConnManager().IsProtected(named(1), tag) {
+		if len(book.Addrs(named(1))) != 0 || h.ConnManager().IsProtected(named(1), book.tag) {
 			t.Error("a released peer is treated as a member")
 		}
 		for n := 20; n < 30; n++ {
@@ -87,4 +88,69 @@ func TestGroup(t *testing.T) {
 	if distinct := len(slices.Compact(groups)); distinct < MaxHosts-3 || groups[0] == 0 {
 		t.Errorf("%d emulated hosts have %d groups", MaxHosts, distinct) // a hash of 32 bits may collide
 	}
+}
+
+// TestTagsOutliveConnections has a kept peer disconnect and come back: the
+// connection manager forgets with the last connection what we said of it.
+func TestTagsOutliveConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 10*time.Millisecond)
+		p, other := b.peer(b.host(0), nil), b.host(1)
+		p.book.protected = map[int]int{0: protectedPerBucket, 1: protectedPerBucket, 2: protectedPerBucket, 3: protectedPerBucket, 4: protectedPerBucket}
+		p.book.Meet(infoOfHost(other))
+		p.book.keep(ID(other.ID()))
+		for range 2 {
+			if err := other.Connect(b.ctx, infoOfHost(p.Host())); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			if info := p.Host().ConnManager().GetTagInfo(other.ID()); info == nil || info.Tags[p.book.tag] != tagWeight {
+				t.Errorf("tags while connected: %+v", info)
+			}
+			closeAll(other)
+			time.Sleep(time.Second)
+		}
+	})
+}
+
+// TestTwoBooks has two networks on one host: what one of them forgets, the other
+// one and the user of the host keep.
+func TestTwoBooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, time.Millisecond)
+		h := b.host(0)
+		one, other := newBook(h, 10, nil), newBook(h, 10, nil)
+		info := peer.AddrInfo{ID: named(1), Addrs: []maddr{b.net.Addr(1)}}
+		mine := peer.AddrInfo{ID: named(2), Addrs: []maddr{b.net.Addr(2)}}
+		h.Peerstore().AddAddrs(mine.ID, mine.Addrs, peerstore.PermanentAddrTTL)
+		for _, book := range []*Book{one, other} {
+			book.keep(book.Meet(info))
+			book.keep(book.Meet(mine))
+		}
+		one.identified(info.ID, []maddr{multiaddr.StringCast("/ip4/98.7.6.5/udp/1/quic-v1")})
+		for _, id := range []peer.ID{info.ID, mine.ID} {
+			one.release(ID(id))
+		}
+		time.Sleep(time.Hour)
+		if got := other.Addrs(info.ID); len(got) != 1 || !got[0].Equal(info.Addrs[0]) {
+			t.Errorf("the other network has the addresses %v of its member, want %v", got, info.Addrs)
+		}
+		if other.lend(info.ID); len(h.Peerstore().Addrs(info.ID)) != 1 {
+			t.Error("a dial does not find the address")
+		}
+		if got := h.Peerstore().Addrs(mine.ID); len(got) != 1 {
+			t.Errorf("the user's own addresses: %v", got)
+		}
+		other.list(ID(info.ID), true)
+		other.release(ID(info.ID))
+		time.Sleep(time.Hour)
+		if len(other.Addrs(info.ID)) != 1 {
+			t.Error("one that is still in the roster was forgotten")
+		}
+		other.list(ID(info.ID), false)
+		time.Sleep(time.Hour)
+		if len(other.Addrs(info.ID)) != 0 {
+			t.Error("one that nobody needs is kept for ever")
+		}
+	})
 }

@@ -84,6 +84,7 @@ func (p *Peer) call(ctx context.Context, s *sink, protocol wire.Protocol, body a
 	var number uint64
 	started := p.owner.run(func() {
 		number = p.calls.add(s)
+		p.beginSpan(ctx, number, body)
 		p.machine.Tell(p.owner.now(), node.Called{Call: number, Protocol: protocol, Body: body})
 	})
 	if !started {

@@ -22,10 +22,13 @@ type Codec interface {
 	// EncodeRequest writes the body of a node.Send.
 	EncodeRequest(b *Book, body any) ([]byte, error)
 	// DecodeRequest reads what a peer asks; reply says whether it waits for an
-	// answer.
+	// answer. The body holds nothing of raw.
 	DecodeRequest(b *Book, from peer.ID, raw []byte) (body any, reply bool, err error)
-	// EncodeReply writes the body of a node.Reply to the request.
-	EncodeReply(b *Book, request, body any) ([]byte, error)
+	// Large reports whether a request that begins so may be larger than the knob
+	// p2p.request_bytes: whether it carries a value.
+	Large(start []byte) bool
+	// AppendReply appends the body of a node.Reply to the request to raw.
+	AppendReply(raw []byte, b *Book, request, body any) ([]byte, error)
 	// DecodeReply reads a peer's answer to our request. An answer that does not
 	// fit the request is an error.
 	DecodeReply(b *Book, request any, raw []byte) (body any, err error)

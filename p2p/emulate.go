@@ -43,6 +43,13 @@ type EmulateConfig struct {
 // limits on address groups treat them as strangers.
 const MaxHosts = 25 * 250
 
+// maxNeighbours bounds the hosts of one /16.
+const maxNeighbours = 250
+
+// Neighbour returns the number of a further host in the /16 of host i; n is 1 to
+// 249.
+func Neighbour(i, n int) int { return i + n*MaxHosts }
+
 // Network is real libp2p hosts in one process, whose QUIC packets cross emulated
 // links (github.com/marcopolo/simnet) instead of sockets. It keeps real time, or
 // virtual time inside a bubble of testing/synctest.
@@ -53,7 +60,8 @@ type Network struct {
 	mu    sync.Mutex // of the dice, and around simnet's NewEndpoint
 	dice  *rand.Rand
 	hosts map[int]host.Host
-	dead  [MaxHosts]atomic.Bool
+	dead  sync.Map // int of each silent host
+	side  atomic.Pointer[func(host int) int]
 }
 
 // NewNetwork returns a network without hosts.
@@ -81,7 +89,10 @@ func NewNetwork(c EmulateConfig) (*Network, error) {
 const firstOctet = 74
 
 // ipOf returns the address of a host; indexOf is its inverse, -1 for others.
-func ipOf(i int) net.IP { return net.IPv4(byte(firstOctet+i/250), byte(i%250), 0, 1) }
+func ipOf(i int) net.IP {
+	n, i := i/MaxHosts, i%MaxHosts
+	return net.IPv4(byte(firstOctet+i/250), byte(i%250), byte(n), 1)
+}
 
 func indexOf(addr net.Addr) int {
 	udp, ok := addr.(*net.UDPAddr)
@@ -90,7 +101,7 @@ func indexOf(addr net.Addr) int {
 	}
 	ip := udp.IP.To4()
 	if i := (int(ip[0])-firstOctet)*250 + int(ip[1]); i >= 0 && i < MaxHosts {
-		return i
+		return Neighbour(i, int(ip[2]))
 	}
 	return -1
 }
@@ -103,8 +114,8 @@ func (n *Network) Addr(i int) ma.Multiaddr {
 // Host starts host i with a key. Further options come after those of the
 // emulation. The caller closes it, or Close does.
 func (n *Network) Host(i int, priv crypto.PrivKey, options ...libp2p.Option) (host.Host, error) {
-	if i < 0 || i >= MaxHosts {
-		return nil, fmt.Errorf("p2p: host %d: want 0 to %d", i, MaxHosts-1)
+	if i < 0 || i >= MaxHosts*maxNeighbours {
+		return nil, fmt.Errorf("p2p: host %d: want 0 to %d, or a Neighbour of one", i, MaxHosts-1)
 	}
 	h, err := libp2p.New(append([]libp2p.Option{
 		libp2p.Identity(priv),
@@ -165,10 +176,25 @@ func (n *Network) listen(i int, addr *net.UDPAddr) net.PacketConn {
 
 // Kill makes host i silent: what it sends and what is sent to it vanishes. It
 // does not notice.
-func (n *Network) Kill(i int) { n.dead[i].Store(true) }
+func (n *Network) Kill(i int) { n.dead.Store(i, true) }
 
 // Revive ends Kill.
-func (n *Network) Revive(i int) { n.dead[i].Store(false) }
+func (n *Network) Revive(i int) { n.dead.Delete(i) }
+
+// Split parts the network: packets between hosts of different sides vanish from
+// now on. nil heals it.
+func (n *Network) Split(side func(host int) int) {
+	if side == nil {
+		n.side.Store(nil)
+		return
+	}
+	n.side.Store(&side)
+}
+
+func (n *Network) parted(from, to int) bool {
+	side := n.side.Load()
+	return side != nil && from >= 0 && to >= 0 && (*side)(from) != (*side)(to)
+}
 
 // Close closes all hosts and the links.
 func (n *Network) Close() error {
@@ -189,7 +215,7 @@ func (n *Network) Close() error {
 
 // vanishes decides about one packet.
 func (n *Network) vanishes(from, to int) bool {
-	if n.silent(from) || n.silent(to) {
+	if n.silent(from) || n.silent(to) || n.parted(from, to) {
 		return true
 	}
 	if n.config.Loss == 0 {
@@ -200,7 +226,10 @@ func (n *Network) vanishes(from, to int) bool {
 	return n.dice.Float64() < n.config.Loss
 }
 
-func (n *Network) silent(i int) bool { return i >= 0 && n.dead[i].Load() }
+func (n *Network) silent(i int) bool {
+	_, dead := n.dead.Load(i)
+	return dead
+}
 
 // lossyConn drops packets on their way out, and those that were under way when
 // their receiver died.

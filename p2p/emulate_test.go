@@ -87,15 +87,18 @@ func TestEmulateLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, i := range []int{-1, MaxHosts} {
+	for _, i := range []int{-1, Neighbour(0, maxNeighbours)} {
 		if _, err := n.Host(i, identity(t, 0)); err == nil {
 			t.Errorf("host %d: accepted", i)
 		}
 	}
-	for i := range MaxHosts {
+	for i := range 2 * MaxHosts {
 		if got := indexOf(&net.UDPAddr{IP: ipOf(i)}); got != i {
 			t.Fatalf("the address of host %d is that of %d", i, got)
 		}
+	}
+	if groupOf(n.Addr(7)) != groupOf(n.Addr(Neighbour(7, 249))) {
+		t.Error("neighbours are of two address groups")
 	}
 	if indexOf(&net.UDPAddr{IP: net.IPv4(10, 0, 0, 1)}) != -1 || indexOf(&net.TCPAddr{}) != -1 {
 		t.Error("a foreign address belongs to a host")
@@ -103,4 +106,27 @@ func TestEmulateLimits(t *testing.T) {
 	if err := n.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestSplit parts three hosts into two sides and heals them.
+func TestSplit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 10*time.Millisecond)
+		hosts := []host.Host{b.host(0), b.host(1), b.host(2)}
+		reach := func(i int) bool {
+			closeAll(hosts[0])
+			time.Sleep(10 * time.Minute) // no address is avoided for a failure any more
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			return hosts[0].Connect(ctx, infoOfHost(hosts[i])) == nil
+		}
+		b.net.Split(func(i int) int { return i / 2 })
+		if !reach(1) || reach(2) {
+			t.Error("split: want one's own side to be reached alone")
+		}
+		b.net.Split(nil)
+		if !reach(1) || !reach(2) {
+			t.Error("healed: not everybody is reached")
+		}
+	})
 }

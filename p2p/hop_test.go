@@ -1,6 +1,7 @@
 package p2p
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -199,6 +200,62 @@ func TestHopToTheDead(t *testing.T) {
 	})
 }
 
+// TestReached tells of a new session as soon as it is there, one round trip before
+// the answer, and of none that was there before.
+func TestReached(t *testing.T) {
+	const rtt = 100 * time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, rtt/2)
+		ours, other := b.scripted(b.host(0), nil, nil), b.scripted(b.host(1), echoes, nil)
+		reached := func(ref wire.Ref) func(node.Event) bool {
+			return func(e node.Event) bool { return e == node.Reached{Ref: ref} }
+		}
+		ours.ask(pingTo(ours, infoOfHost(other.Host())))
+		time.Sleep(rtt + 5*time.Millisecond)
+		if e := ours.seen(); !slices.ContainsFunc(e, reached(1)) {
+			t.Errorf("after a round trip: %v, want to be told of the session", e)
+		}
+		time.Sleep(rtt)
+		if e := last(ours.seen()); reason(e) != "answered" {
+			t.Errorf("after two: %v", e)
+		}
+		again := pingTo(ours, infoOfHost(other.Host()))
+		again.Ref = 2
+		ours.ask(again)
+		time.Sleep(time.Second)
+		if e := ours.seen(); reason(last(e)) != "answered" || slices.ContainsFunc(e, reached(2)) {
+			t.Errorf("over the old session: %v", e)
+		}
+	})
+}
+
+// TestWithdraw takes a request back: it does not leave if it has not, and is
+// answered if it has.
+func TestWithdraw(t *testing.T) {
+	const rtt = 100 * time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, rtt/2)
+		ours, other := b.scripted(b.host(0), nil, nil), b.scripted(b.host(1), echoes, nil)
+		ours.ask(pingTo(ours, infoOfHost(other.Host())))
+		time.Sleep(rtt / 2)
+		ours.ask(node.Withdraw{Ref: 1})
+		time.Sleep(time.Second)
+		if e := last(ours.seen()); e != (node.Failed{Ref: 1, Reason: node.NoNews}) {
+			t.Errorf("withdrawn while it was dialled: %v", e)
+		}
+		if c := other.Counters(); c.Received["PING"] != 0 {
+			t.Errorf("a withdrawn request arrived: %v", c.Received)
+		}
+		ours.ask(pingTo(ours, infoOfHost(other.Host())))
+		time.Sleep(rtt + rtt/2)
+		ours.ask(node.Withdraw{Ref: 1})
+		time.Sleep(time.Second)
+		if e := last(ours.seen()); reason(e) != "answered" {
+			t.Errorf("withdrawn after it had left: %v", e)
+		}
+	})
+}
+
 func last(events []node.Event) node.Event { return events[len(events)-1] }
 
 // TestHopSilence kills a connected peer: a request ends at its deadline, and a
@@ -297,7 +354,7 @@ func TestFallback(t *testing.T) {
 		ours.Host().Peerstore().AddAddrs(other.ID(), other.Addrs(), peerstore.PermanentAddrTTL)
 		for range 2 {
 			read := func([]byte) error { return nil }
-			if _, err := ours.sessions.exchange(t.Context(), other.ID(), names, rawPing, read); err != nil {
+			if _, err := ours.sessions.exchange(t.Context(), other.ID(), names, errand{msg: rawPing, read: read}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -305,7 +362,7 @@ func TestFallback(t *testing.T) {
 			t.Errorf("%d streams, want one that is reused", got)
 		}
 		names = names[:1]
-		_, err := ours.sessions.exchange(t.Context(), other.ID(), names, rawPing, func([]byte) error { return nil })
+		_, err := ours.sessions.exchange(t.Context(), other.ID(), names, errand{msg: rawPing, read: func([]byte) error { return nil }})
 		if reasonOf(err) != node.Rejected {
 			t.Errorf("a peer that does not speak it: %v", err)
 		}

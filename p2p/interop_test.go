@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/routing"
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/multiformats/go-multihash"
 
 	"github.com/shoalnet/shoal/key"
@@ -213,6 +214,29 @@ func TestInteropPublicPrefix(t *testing.T) {
 		theirsKey, theirsValue := publicKey(t, 101)
 		m.values(oursKey, oursValue, theirsKey, theirsValue)
 		m.asked()
+	})
+}
+
+// TestFilteredServer has a peer begin to serve of whom we may keep no address: it
+// must not enter the table, whatever event tells of it.
+func TestFilteredServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 10*time.Millisecond)
+		late := b.host(1)
+		ours := b.peer(b.host(0), func(o *Options) {
+			o.AddrFilter = func([]ma.Multiaddr) []ma.Multiaddr { return nil }
+		})
+		if err := ours.Host().Connect(b.ctx, infoOfHost(late)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // identified, and no server
+		b.peer(late, nil)
+		time.Sleep(30 * time.Second)
+		ours.Inspect(func(n *node.Node) {
+			if got := n.Table().Known(); got != 0 {
+				t.Errorf("%d peers in the table, want none", got)
+			}
+		})
 	})
 }
 

@@ -76,20 +76,25 @@ func (c *kademlia) EncodeRequest(b *Book, body any) ([]byte, error) {
 
 // DecodeRequest implements Codec.
 func (c *kademlia) DecodeRequest(b *Book, from peer.ID, raw []byte) (any, bool, error) {
-	var in pb.Message
-	if err := proto.Unmarshal(raw, &in); err != nil {
-		return nil, false, fmt.Errorf("p2p: request: %w", err)
+	var in *pb.Message // nil: there is but a type and a key
+	typ, k, plain := plainRequest(raw)
+	if !plain {
+		in = &pb.Message{}
+		if err := proto.Unmarshal(raw, in); err != nil {
+			return nil, false, fmt.Errorf("p2p: request: %w", err)
+		}
+		typ, k = in.GetType(), in.GetKey()
 	}
-	if in.GetType() < 0 || in.GetType() > pb.Message_PING {
-		return nil, false, fmt.Errorf("p2p: request of unknown type %d", in.GetType())
+	if typ < 0 || typ > pb.Message_PING {
+		return nil, false, fmt.Errorf("p2p: request of unknown type %d", typ)
 	}
-	m := kad.Message{Type: kad.Type(in.GetType()), Key: string(in.GetKey()), Target: key.Hash(in.GetKey())}
+	m := kad.Message{Type: kad.Type(typ), Key: string(k), Target: key.Hash(k)}
 	if len(m.Key) == 0 && m.Type != kad.Ping {
 		return nil, false, fmt.Errorf("p2p: %v without a key", m.Type)
 	}
 	switch m.Type {
 	case kad.PutValue:
-		if in.GetRecord() == nil || !bytes.Equal(in.GetRecord().GetKey(), in.GetKey()) {
+		if in.GetRecord() == nil || !bytes.Equal(in.GetRecord().GetKey(), k) {
 			return nil, false, errors.New("p2p: PUT_VALUE without a record under its key")
 		}
 		m.Value = present(in.GetRecord().GetValue())
@@ -109,6 +114,42 @@ func (c *kademlia) DecodeRequest(b *Book, from peer.ID, raw []byte) (any, bool, 
 	return m, true, nil
 }
 
+// plainRequest reads a message that is just a type, a key and perhaps a level, in
+// this order, as most are; false if it may be anything else.
+func plainRequest(raw []byte) (typ pb.Message_MessageType, k []byte, plain bool) {
+	if len(raw) < 4 || raw[0] != byte(typeField<<3) || raw[1] > byte(pb.Message_PING) ||
+		raw[2] != byte(keyField<<3|protowire.Number(protowire.BytesType)) {
+		return 0, nil, false
+	}
+	k, n := protowire.ConsumeBytes(raw[3:])
+	if n < 0 {
+		return 0, nil, false
+	}
+	rest := string(raw[3+n:])
+	return pb.Message_MessageType(raw[1]), k, rest == "" || rest == firstLevel
+}
+
+// Large implements Codec: only PUT_VALUE may be. Its number is 0, which the wire
+// leaves out.
+func (c *kademlia) Large(start []byte) bool {
+	typ := uint64(pb.Message_PUT_VALUE)
+	for len(start) > 0 {
+		number, wireType, n := protowire.ConsumeTag(start)
+		if n < 0 {
+			break
+		}
+		m := protowire.ConsumeFieldValue(number, wireType, start[n:])
+		if m < 0 { // cut off
+			break
+		}
+		if number == typeField && wireType == protowire.VarintType {
+			typ, _ = protowire.ConsumeVarint(start[n:])
+		}
+		start = start[n+m:]
+	}
+	return typ == uint64(pb.Message_PUT_VALUE)
+}
+
 // announced finds the records that a peer sent of itself with an address; those
 // of others are ignored.
 func announced(b *Book, from peer.ID, records []*pb.Message_Peer) (id key.ID, ok bool) {
@@ -120,63 +161,92 @@ func announced(b *Book, from peer.ID, records []*pb.Message_Peer) (id key.ID, ok
 	return id, ok
 }
 
-// EncodeReply implements Codec. Echoes carry no peers: else a stranger could
+// AppendReply implements Codec. Echoes carry no peers: else a stranger could
 // speak through us.
-func (c *kademlia) EncodeReply(b *Book, request, body any) ([]byte, error) {
+func (c *kademlia) AppendReply(raw []byte, b *Book, request, body any) ([]byte, error) {
 	req, ok1 := request.(kad.Message)
 	m, ok2 := body.(kad.Message)
 	if !ok1 || !ok2 {
 		return nil, fmt.Errorf("p2p: a Kademlia reply cannot be a %T", body)
 	}
-	out := pb.NewMessage(pb.Message_MessageType(req.Type), []byte(req.Key), 0)
-	closer := b.Infos(m.Closer)
+	start := len(raw)
+	if req.Type != kad.PutValue { // 0, which is left out
+		raw = protowire.AppendVarint(protowire.AppendTag(raw, typeField, protowire.VarintType), uint64(req.Type))
+	}
+	if req.Type != kad.FindNode && req.Key != "" {
+		raw = protowire.AppendString(protowire.AppendTag(raw, keyField, protowire.BytesType), req.Key)
+	}
+	var err error
+	switch {
+	case req.Type == kad.PutValue:
+		raw, err = appendValue(raw, req.Key, req.Value)
+	case req.Type == kad.GetValue && m.Value != nil:
+		raw, err = appendValue(raw, req.Key, m.Value)
+	case req.Type == kad.FindNode:
+		raw = appendTarget(raw, b, &req, m.Closer)
+	}
 	switch req.Type {
-	case kad.PutValue:
-		out.Record = record.MakePutRecord(req.Key, req.Value)
-		return proto.Marshal(out)
-	case kad.Ping:
-		return proto.Marshal(out)
-	case kad.FindNode:
-		out.Key = nil
-		closer = withTarget(b, peer.ID(req.Key), closer)
-	case kad.GetValue:
-		if m.Value != nil {
-			out.Record = record.MakePutRecord(req.Key, m.Value)
-		}
+	case kad.FindNode, kad.GetValue, kad.GetProviders:
+		raw = b.appendRecords(raw, closerPeers, m.Closer)
 	default:
 	}
-	out.CloserPeers = pb.PeerInfosToPBPeers(b.host.Network(), closer)
-	if req.Type == kad.GetProviders {
-		appendFitting(out, pb.PeerInfosToPBPeers(b.host.Network(), b.Infos(m.Providers)))
+	if req.Type == kad.GetProviders && err == nil {
+		raw, err = appendFitting(raw, start, pb.PeerInfosToPBPeers(b.host.Network(), b.Providers(m.Providers)))
 	}
-	return proto.Marshal(out)
+	return append(raw, firstLevel...), err
 }
 
-// withTarget puts the peer that was asked for in front if we know its addresses,
+// appendValue appends a record.
+func appendValue(raw []byte, k string, value []byte) ([]byte, error) {
+	rec := record.MakePutRecord(k, value)
+	raw = protowire.AppendVarint(protowire.AppendTag(raw, recordField, protowire.BytesType), uint64(proto.Size(rec)))
+	return proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(raw, rec)
+}
+
+// Fields of a message (pb/dht.proto). Writers put them in the order of their
+// numbers: what we put together from parts is no different.
+const (
+	typeField     protowire.Number = 1
+	keyField      protowire.Number = 2
+	recordField   protowire.Number = 3
+	closerPeers   protowire.Number = 8
+	providerPeers protowire.Number = 9
+	levelField    protowire.Number = 10
+)
+
+// firstLevel is what kad-dht writes at the end of every message: the level of a
+// cluster, which means nothing.
+var firstLevel = string(protowire.AppendVarint(protowire.AppendTag(nil, levelField, protowire.VarintType), 1))
+
+// appendTarget puts the peer that was asked for in front if we know its addresses,
 // even if it is ourselves, the requester or no server: the specification's
 // exception, by which any peer can be found.
-func withTarget(b *Book, target peer.ID, closer []peer.AddrInfo) []peer.AddrInfo {
-	if len(closer) > 0 && closer[0].ID == target {
-		return closer
+func appendTarget(raw []byte, b *Book, req *kad.Message, closer []key.ID) []byte {
+	if len(closer) > 0 && closer[0] == req.Target {
+		return raw
 	}
+	target := peer.ID(req.Key)
 	if addrs := b.Addrs(target); len(addrs) > 0 {
-		closer = append([]peer.AddrInfo{{ID: target, Addrs: addrs}}, closer...)
+		raw = appendRecord(raw, closerPeers, b.spell(peer.AddrInfo{ID: target, Addrs: addrs}))
 	}
-	return closer
+	return raw
 }
 
-// appendFitting adds provider records until the next would make the message
-// larger than a reader takes.
-func appendFitting(out *pb.Message, records []*pb.Message_Peer) {
-	const providerPeers protowire.Number = 9 // pb/dht.proto
-	size := proto.Size(out)
+// appendFitting appends provider records to a message that begins at start, until
+// the next would make it larger than a reader takes.
+func appendFitting(raw []byte, start int, records []*pb.Message_Peer) ([]byte, error) {
 	for _, rec := range records {
-		size += protowire.SizeTag(providerPeers) + protowire.SizeBytes(proto.Size(rec))
-		if size > maxMessage {
-			return
+		size := proto.Size(rec)
+		if len(raw)-start+protowire.SizeTag(providerPeers)+protowire.SizeBytes(size)+len(firstLevel) > maxMessage {
+			break
 		}
-		out.ProviderPeers = append(out.ProviderPeers, rec)
+		raw = protowire.AppendVarint(protowire.AppendTag(raw, providerPeers, protowire.BytesType), uint64(size))
+		var err error
+		if raw, err = (proto.MarshalOptions{UseCachedSize: true}).MarshalAppend(raw, rec); err != nil {
+			return nil, err
+		}
 	}
+	return raw, nil
 }
 
 // DecodeReply implements Codec.

@@ -113,7 +113,7 @@ func TestRoundTrip(t *testing.T) {
 			reply.Closer, reply.Providers = some("closer"), some("providers")
 		default:
 		}
-		if raw, err = c.EncodeReply(book, sent, reply); err != nil {
+		if raw, err = c.AppendReply(nil, book, sent, reply); err != nil {
 			t.Fatal(err)
 		}
 		back, err := c.DecodeReply(book, sent, raw)
@@ -153,7 +153,7 @@ func TestManyProviders(t *testing.T) {
 	for n := range 90_000 {
 		m.Providers = append(m.Providers, book.Meet(peer.AddrInfo{ID: named(n), Addrs: []maddr{addr}}))
 	}
-	raw, err := c.EncodeReply(book, m, m)
+	raw, err := c.AppendReply(nil, book, m, m)
 	if err != nil || len(raw) > maxMessage || len(raw) < maxMessage-200 {
 		t.Errorf("a reply of %d bytes, %v, want just under %d", len(raw), err, maxMessage)
 	}
@@ -171,12 +171,18 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add(uint8(3), []byte{0x4a, 0x00, 0x42, 0x02, 0x12, 0x00, 0x1a, 0x00})
 	f.Fuzz(func(t *testing.T, typ uint8, raw []byte) {
+		if typ, k, plain := plainRequest(raw); plain {
+			var m pb.Message
+			if err := proto.Unmarshal(raw, &m); err != nil || !proto.Equal(&m, &pb.Message{Type: typ, Key: k, ClusterLevelRaw: m.GetClusterLevelRaw()}) {
+				t.Fatalf("%v %x is not all of %v, %v", typ, k, &m, err)
+			}
+		}
 		if body, _, err := c.DecodeRequest(book, named(1), raw); err == nil {
 			m := body.(kad.Message)
 			if m.Type > kad.Ping || m.Type == kad.PutValue && m.Value == nil || m.Target != key.Hash([]byte(m.Key)) {
 				t.Fatalf("accepted %+v", m)
 			}
-			if _, err := c.EncodeReply(book, m, m); err != nil {
+			if _, err := c.AppendReply(nil, book, m, m); err != nil {
 				t.Fatalf("cannot answer %+v: %v", m, err)
 			}
 		}

@@ -2,9 +2,12 @@ package p2p
 
 import (
 	"context"
+	"math"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/shoalnet/shoal/key"
 	"github.com/shoalnet/shoal/node"
 )
 
@@ -21,7 +24,7 @@ type Machine interface {
 
 const (
 	// maxTold bounds what waits for the owner. Whoever tells waits when it is full.
-	maxTold = 1024
+	maxTold = 128
 	// maxSends bounds requests to peers under way.
 	maxSends = 4096
 	// maxWait ends a request without a deadline of its own.
@@ -32,21 +35,32 @@ const (
 
 // told is work for the owner, with the time at which it was ready.
 type told struct {
-	at time.Time
+	at time.Duration
 	do func()
 }
 
-// owner is the goroutine that holds the machine, and its end of what others
-// tell it. No lock guards the machine: nobody else can reach it.
+// owner holds the machine. It is a goroutine, and others reach the machine through
+// its inbox. While it sleeps another goroutine may take its seat for one event and
+// what the machine asks for then: nobody has to be woken for an answer that is at
+// hand. Whoever sits there never waits.
 type owner struct {
 	ctx   context.Context
 	start time.Time
 	inbox chan told
-	lag   atomic.Int64 // nanoseconds, the longest since it was last read
+	lag   atomic.Int64  // nanoseconds, the longest since it was last read
+	rouse chan struct{} // of one place: the machine wants to be woken earlier
+
+	seat    sync.Mutex
+	machine Machine            // the seat's
+	do      func(node.Request) // likewise
+	wakes   time.Duration      // when the goroutine wakes by itself; the seat's
 }
 
+// never is when a machine wakes that does not wish to.
+const never = time.Duration(math.MaxInt64)
+
 func newOwner(ctx context.Context) owner {
-	return owner{ctx: ctx, start: time.Now(), inbox: make(chan told, maxTold)}
+	return owner{ctx: ctx, start: time.Now(), inbox: make(chan told, maxTold), rouse: make(chan struct{}, 1)}
 }
 
 // now is the time of the machine.
@@ -56,7 +70,7 @@ func (o *owner) now() time.Duration { return time.Since(o.start) }
 // false if the peer is closed before it was taken.
 func (o *owner) run(do func()) bool {
 	select {
-	case o.inbox <- told{time.Now(), do}:
+	case o.inbox <- told{o.now(), do}:
 		return true
 	case <-o.ctx.Done():
 		return false
@@ -65,26 +79,65 @@ func (o *owner) run(do func()) bool {
 
 // loop does what was told and what the machine asks for, until the end of the
 // context.
-func (o *owner) loop(m Machine, do func(node.Request)) {
+func (o *owner) loop() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
-		for request, ok := m.Ask(o.now()); ok; request, ok = m.Ask(o.now()) {
-			do(request)
-		}
+	for t := (told{}); ; {
 		timer.Stop()
-		if at, ok := m.Wake(); ok {
+		if at := o.turn(t); at < never {
 			timer.Reset(max(at-o.now(), minSleep))
 		}
+		t = told{}
 		select {
 		case <-o.ctx.Done():
 			return
 		case <-timer.C:
-		case t := <-o.inbox:
-			if waited := int64(time.Since(t.at)); waited > o.lag.Load() {
-				o.lag.Store(waited) // only the owner raises it
-			}
-			t.do()
+		case <-o.rouse:
+		case t = <-o.inbox:
+		}
+	}
+}
+
+// turn does what was told, if anything, and what the machine asks for. It returns
+// when to wake.
+func (o *owner) turn(t told) time.Duration {
+	o.seat.Lock()
+	defer o.seat.Unlock()
+	if t.do != nil {
+		if waited := int64(o.now() - t.at); waited > o.lag.Load() {
+			o.lag.Store(waited) // only the goroutine raises it
+		}
+		t.do()
+	}
+	o.wakes = o.ask()
+	return o.wakes
+}
+
+// ask does what the machine asks for and returns when it wants to be woken.
+func (o *owner) ask() time.Duration {
+	for request, ok := o.machine.Ask(o.now()); ok; request, ok = o.machine.Ask(o.now()) {
+		o.do(request)
+	}
+	if at, ok := o.machine.Wake(); ok {
+		return at
+	}
+	return never
+}
+
+// receive has the machine told of an event that may overtake others: at once, where
+// the seat is free and nothing waits for it, else by the goroutine.
+func (o *owner) receive(event node.Event) {
+	if len(o.inbox) > 0 || !o.seat.TryLock() {
+		o.run(func() { o.machine.Tell(o.now(), event) })
+		return
+	}
+	o.machine.Tell(o.now(), event)
+	earlier := o.ask() < o.wakes
+	o.seat.Unlock()
+	if earlier {
+		select {
+		case o.rouse <- struct{}{}:
+		default: // it was roused before
 		}
 	}
 }
@@ -104,17 +157,43 @@ func (p *Peer) do(request node.Request) {
 	case node.Refuse:
 		p.count.refused.Add(1)
 		p.inbound.settle(r.Inbound, r)
+	case node.Withdraw:
+		if withdraw, ok := p.underway[r.Ref]; ok {
+			withdraw()
+		}
 	case node.Load, node.Save, node.Check:
 		p.store(r)
 	case node.Deliver:
 		p.calls.deliver(r)
+		if r.Final {
+			p.dropSpan(r.Call, "refused") // unless it was observed
+		}
 	case node.Keep:
+		p.notes.changes.add(Change{p.owner.now(), r.Peer, true, r.Why})
 		p.book.keep(r.Peer)
+		p.regroup(r.Peer)
 	case node.Release:
+		p.notes.changes.add(Change{p.owner.now(), r.Peer, false, r.Why})
 		p.book.release(r.Peer)
+	case node.Remember:
+		p.book.list(r.Peer, true)
+	case node.Forget:
+		p.book.list(r.Peer, false)
+	case node.Observe:
+		p.observed(r)
 	case node.Advertise:
 		p.advertise(r.Server)
 	default:
+	}
+}
+
+// regroup tells the machine the address group of a new member. It may have answered
+// without ever having been identified, and would be of none.
+func (p *Peer) regroup(id key.ID) {
+	if name, known := p.book.Peer(id); known {
+		if group := p.book.group(name); group != 0 {
+			p.machine.Tell(p.owner.now(), node.Met{Peer: id, Group: group, Server: true})
+		}
 	}
 }
 
@@ -122,18 +201,20 @@ func (p *Peer) do(request node.Request) {
 func (p *Peer) send(r node.Send) {
 	to, known := p.book.Peer(r.To)
 	codec := p.codecs[r.Protocol]
-	if !known || codec == nil || r.To == p.book.self || p.sends == maxSends {
+	if !known || codec == nil || r.To == p.book.self || len(p.underway) == maxSends {
 		p.count.dropped.Add(1)
 		p.machine.Tell(p.owner.now(), node.Failed{Ref: r.Ref, Reason: node.NoNews})
 		return
 	}
-	p.sends++
+	wanted, withdraw := context.WithCancel(p.ctx)
+	p.underway[r.Ref] = withdraw
 	p.work.Go(func() {
+		defer withdraw()
 		ctx, cancel := p.until(r.Deadline)
 		defer cancel()
-		outcome := p.request(ctx, codec, to, r)
+		outcome := p.request(ctx, wanted, codec, to, r)
 		p.owner.run(func() {
-			p.sends--
+			delete(p.underway, r.Ref)
 			p.machine.Tell(p.owner.now(), outcome)
 		})
 	})
@@ -150,10 +231,7 @@ func (p *Peer) until(deadline time.Duration) (context.Context, context.CancelFun
 // store hands a job to the workers of the stores, or answers at once that it
 // cannot be done.
 func (p *Peer) store(r node.Request) {
-	job := func() { p.tell(p.stores.answer(p.ctx, r)) }
-	select {
-	case p.jobs <- job:
-	default:
+	if !p.storing.give(func() { p.tell(p.stores.answer(p.ctx, r)) }) {
 		p.count.dropped.Add(1)
 		p.machine.Tell(p.owner.now(), unanswered(r))
 	}

@@ -52,7 +52,7 @@ func (m *messenger) exchange(ctx context.Context, to peer.ID, message *pb.Messag
 		return err
 	}
 	bump(&m.peer.count.sent, message.GetType().String())
-	_, err = m.peer.sessions.exchange(ctx, to, m.peer.codecs[wire.Kademlia].Names(), raw, read)
+	_, err = m.peer.sessions.exchange(ctx, to, m.peer.codecs[wire.Kademlia].Names(), errand{msg: raw, read: read})
 	return err
 }
 

@@ -5,8 +5,9 @@
 // small.
 //
 // One goroutine, the owner, holds the machine. Streams, dials, stores and the
-// calls of the user run around it and reach it only through a bounded inbox;
-// what it hands out goes through buffers that it never waits for. A protocol is
+// calls of the user run around it and reach it through a bounded inbox; what it
+// hands out goes through buffers that it never waits for. While it sleeps, the
+// goroutine of a stream takes its seat for a request that came there. A protocol is
 // found by its number in a table of codecs; Kademlia on /ipfs/kad/1.0.0 is the
 // first.
 package p2p
@@ -32,11 +33,13 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/shoalnet/shoal/key"
 	"github.com/shoalnet/shoal/knob"
 	"github.com/shoalnet/shoal/node"
 	"github.com/shoalnet/shoal/node/kad"
+	"github.com/shoalnet/shoal/node/roster"
 	"github.com/shoalnet/shoal/wire"
 )
 
@@ -52,9 +55,11 @@ type Options struct {
 	Prefix protocol.ID
 	// Mode says whether to serve; the zero value is ModeAuto.
 	Mode Mode
-	// Datastore keeps values and provider records; nil keeps them in memory. It is
-	// not closed.
+	// Datastore keeps values, provider records and whom the routing table holds, for
+	// the next start; nil keeps them in memory. It is not closed.
 	Datastore ds.Batching
+	// Values, if it is set, keeps values instead of Datastore. It is not closed.
+	Values ds.Datastore
 	// Validator judges values; nil knows only public keys ("/pk/").
 	Validator record.Validator
 	// Bootstrap are the peers to join. Without any the peer stays alone until
@@ -63,9 +68,18 @@ type Options struct {
 	// AddrFilter picks the addresses that we keep and tell others; nil keeps public
 	// ones on the public network and all elsewhere.
 	AddrFilter func([]ma.Multiaddr) []ma.Multiaddr
-	// Codecs and Protocols add protocols to Kademlia.
+	// Tracer makes spans of calls and their requests; nil makes none.
+	Tracer trace.TracerProvider
+	// Pressure says how scarce memory is, from 0 to 1, for knob table.soft; nil asks the
+	// Go runtime, whose memory limit is what there is. It is called from a goroutine
+	// of the peer every ten seconds, if the knob is above 0 when the peer starts.
+	Pressure func() float64
+	// Codecs and Protocols add protocols to Kademlia, and to the roster of all peers
+	// that is kept if Knobs has a roster.peers above 0; see package roster.
 	Codecs    map[wire.Protocol]Codec
 	Protocols []node.NewProtocol
+
+	lasting ds.Batching // Datastore as it was given
 }
 
 // Peer is one running peer. Make it with New; its methods are safe for
@@ -80,8 +94,12 @@ type Peer struct {
 
 	owner   owner
 	machine Machine // the owner's
-	sends   int     // the owner's: requests under way
-	calls   calls   // the owner's
+	// underway are the requests to peers without an outcome, and how to withdraw
+	// them: the owner's.
+	underway map[wire.Ref]context.CancelFunc
+	calls    calls // the owner's
+	notes    notes
+	tracer   trace.Tracer // nil: nobody wants spans
 
 	routing    wire.Protocol // its servers are who the table holds
 	codecs     map[wire.Protocol]Codec
@@ -94,10 +112,13 @@ type Peer struct {
 	book       *Book
 	sessions   *sessions
 	inbound    *inbound
+	gate       *gate
 	stores     *stores
-	jobs       chan func()
+	memory     ds.Batching // where the routing table is written down; nil: nowhere
+	storing    workers     // of the stores
+	announcing workers     // one, for the stream handlers
+	wish       atomic.Bool // to serve
 	serving    atomic.Bool
-	advertised chan bool
 	ready      chan struct{}
 	setReady   func() // closes ready, once
 }
@@ -111,7 +132,7 @@ func New(ctx context.Context, h host.Host, o Options) (*Peer, error) {
 	}
 	machine, err := node.New(node.Config{
 		Self: p.book.self, Space: key.Space256, Knobs: o.Knobs, Seed: o.Seed,
-		Server: p.servesAs(network.ReachabilityUnknown), Alone: p.alone,
+		Server: p.servesAs(network.ReachabilityUnknown), Alone: p.alone, Watched: true,
 		Protocols: append([]node.NewProtocol{kad.New}, o.Protocols...),
 	})
 	if err != nil {
@@ -127,7 +148,7 @@ func build(ctx context.Context, h host.Host, o *Options) (*Peer, error) {
 	}
 	p := &Peer{
 		host: h, mode: o.Mode, public: o.Prefix == amino.ProtocolPrefix, alone: len(o.Bootstrap) == 0,
-		advertised: make(chan bool, 1), ready: make(chan struct{}),
+		ready: make(chan struct{}), memory: o.lasting,
 	}
 	p.setReady = sync.OnceFunc(func() { close(p.ready) })
 	p.ctx, p.cancel = context.WithCancel(ctx)
@@ -138,11 +159,19 @@ func build(ctx context.Context, h host.Host, o *Options) (*Peer, error) {
 		p.primaries = append(p.primaries, codec.Names()[0])
 	}
 	p.settings.Store(settingsOf(o.Knobs))
+	p.underway = map[wire.Ref]context.CancelFunc{}
 	p.calls = calls{sinks: map[uint64]*sink{}, count: &p.count}
+	p.notes = newNotes(o.Knobs.Int("p2p.log_lookups"), o.Knobs.Int("p2p.log_bytes"), o.Knobs.Int("p2p.log_changes"))
+	if o.Tracer != nil {
+		p.tracer = o.Tracer.Tracer(tracerName)
+	}
 	p.book = newBook(h, o.Knobs.Int("p2p.book_entries"), o.AddrFilter)
-	p.sessions = newSessions(h, &p.settings, &p.count)
+	p.book.tag += string(o.Prefix) // peers of several networks may share a host
+	p.sessions = newSessions(p.book, &p.settings, &p.count)
+	p.gate = newGate(&p.settings)
 	p.inbound = newInbound(o.Knobs.Int("p2p.inbound_requests"))
-	p.jobs = make(chan func(), o.Knobs.Int("p2p.store_queue"))
+	p.storing = workers{ctx: p.ctx, group: &p.work, limit: storeWorkers, room: o.Knobs.Int("p2p.store_queue")}
+	p.announcing = workers{ctx: p.ctx, group: &p.work, limit: 1, room: 1}
 	return p, nil
 }
 
@@ -163,10 +192,23 @@ func (o *Options) complete() error {
 		return fmt.Errorf("p2p: unknown mode %d", o.Mode)
 	}
 	codecs := map[wire.Protocol]Codec{wire.Kademlia: Kademlia(o.Prefix)}
+	if roster.Wanted(o.Knobs) {
+		if o.Prefix == amino.ProtocolPrefix {
+			return errors.New("p2p: a roster is for a network of one's own: the public one is too large, set roster.peers to 0")
+		}
+		codecs[wire.Roster] = Roster(o.Prefix)
+		o.Protocols = append([]node.NewProtocol{roster.New}, o.Protocols...)
+	}
 	maps.Copy(codecs, o.Codecs)
 	o.Codecs = codecs
-	if o.Datastore == nil {
+	if o.lasting = o.Datastore; o.Datastore == nil {
 		o.Datastore = dssync.MutexWrap(ds.NewMapDatastore())
+	}
+	if o.Pressure == nil {
+		o.Pressure = goPressure
+	}
+	if o.Values == nil {
+		o.Values = o.Datastore
 	}
 	if o.Validator == nil {
 		o.Validator = record.NamespacedValidator{"pk": record.PublicKeyValidator{}}
@@ -184,45 +226,43 @@ func (p *Peer) begin(m Machine, o *Options) (err error) {
 			p.cancel()
 		}
 	}()
-	sub, err := p.host.EventBus().Subscribe(watched, eventbus.BufSize(256))
+	sub, err := p.host.EventBus().Subscribe(watched, eventbus.BufSize(64))
 	if err != nil {
 		return fmt.Errorf("p2p: event bus of the host: %w", err)
 	}
-	if p.stores, err = newStores(p.book, o.Datastore, o.Validator); err != nil {
+	if p.stores, err = newStores(p.book, o.Datastore, o.Values, o.Validator, &p.settings); err != nil {
 		return errors.Join(err, sub.Close())
 	}
-	p.machine = m
-	p.work.Go(func() { p.owner.loop(m, p.do) })
+	var known []acquaintance
+	if p.memory != nil {
+		if known, err = readTable(p.ctx, p.memory); err != nil {
+			return errors.Join(err, sub.Close(), p.stores.close())
+		}
+	}
+	p.machine, p.owner.machine, p.owner.do = m, m, p.do
+	p.work.Go(p.owner.loop)
 	p.work.Go(func() { p.watch(sub) })
-	p.work.Go(p.announce)
-	for range storeWorkers {
-		p.work.Go(p.storeWorker)
+	if o.Knobs.Number("table.soft") > 0 {
+		p.work.Go(func() { p.press(o.Pressure) })
+	}
+	if p.memory != nil {
+		p.work.Go(func() { p.recall(known) })
+		p.work.Go(func() { p.remember(p.memory) })
 	}
 	switch {
 	case len(o.Bootstrap) > 0:
 		p.work.Go(func() { p.join(o.Bootstrap) })
 	case !p.servesAs(network.ReachabilityUnknown):
 		p.setReady()
-	default: // when announce has set the handlers
+	default: // when the handlers are set
 	}
 	for _, known := range p.host.Network().Peers() { // identified before we listened
 		if names, err := p.host.Peerstore().GetProtocols(known); err == nil && p.speaks(names) {
-			p.met(known, true)
+			p.serves(known)
 		}
 	}
 	context.AfterFunc(p.ctx, func() { _ = p.Close() })
 	return nil
-}
-
-func (p *Peer) storeWorker() {
-	for {
-		select {
-		case <-p.ctx.Done():
-			return
-		case job := <-p.jobs:
-			job()
-		}
-	}
 }
 
 // Close ends the peer and waits until all it started has ended. Calls under way
@@ -230,6 +270,7 @@ func (p *Peer) storeWorker() {
 func (p *Peer) Close() error {
 	p.closeOnce.Do(func() {
 		p.cancel()
+		p.setReady()
 		p.sessions.close()
 		p.work.close()
 		for _, codec := range p.codecs {
@@ -241,7 +282,10 @@ func (p *Peer) Close() error {
 			(<-p.owner.inbox).do()
 		}
 		p.calls.hangUp()
-		p.closeErr = p.stores.close()
+		for number := range p.notes.spans {
+			p.dropSpan(number, "closed")
+		}
+		p.closeErr = errors.Join(p.keepTable(), p.stores.close())
 	})
 	return p.closeErr
 }
@@ -283,11 +327,22 @@ func (p *Peer) Lag() time.Duration { return time.Duration(p.owner.lag.Swap(0)) }
 // Inspect runs f on the owner with the node and waits for it; false if the peer
 // is closed. f must not keep the node, nor wait for anything.
 func (p *Peer) Inspect(f func(*node.Node)) bool {
-	done := make(chan struct{})
-	ran := p.owner.run(func() {
-		defer close(done)
+	return p.see(func() {
 		if n, ok := p.machine.(*node.Node); ok {
 			f(n)
+		}
+	})
+}
+
+// see runs f on the owner and waits for it; false if the peer is closed, and then
+// f does not run.
+func (p *Peer) see(f func()) bool {
+	var taken atomic.Bool
+	done := make(chan struct{})
+	ran := p.owner.run(func() {
+		if taken.CompareAndSwap(false, true) {
+			f()
+			close(done)
 		}
 	})
 	if !ran {
@@ -297,6 +352,10 @@ func (p *Peer) Inspect(f func(*node.Node)) bool {
 	case <-done:
 		return true
 	case <-p.ctx.Done():
+	}
+	if taken.CompareAndSwap(false, true) {
 		return false
 	}
+	<-done // it has begun
+	return true
 }

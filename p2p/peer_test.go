@@ -94,6 +94,8 @@ func (m *echoMachine) Wake() (time.Duration, bool) { return m.due, len(m.waiting
 // echoCodec is its codec.
 type echoCodec struct{}
 
+func (echoCodec) Large([]byte) bool { return false }
+
 func (echoCodec) Names() []protocolID { return []protocolID{"/test/echo/2", "/test/echo/1"} }
 
 func (echoCodec) Kind(any) string { return "ECHO" }
@@ -102,7 +104,9 @@ func (echoCodec) EncodeRequest(_ *Book, body any) ([]byte, error) {
 	return binary.AppendUvarint(nil, body.(echoMessage).n), nil
 }
 
-func (c echoCodec) EncodeReply(b *Book, _, body any) ([]byte, error) { return c.EncodeRequest(b, body) }
+func (echoCodec) AppendReply(raw []byte, _ *Book, _, body any) ([]byte, error) {
+	return binary.AppendUvarint(raw, body.(echoMessage).n), nil
+}
 
 func (echoCodec) DecodeRequest(_ *Book, _ peer.ID, raw []byte) (any, bool, error) {
 	n, size := binary.Uvarint(raw)

@@ -198,6 +198,32 @@ func TestServerAnswers(t *testing.T) {
 	})
 }
 
+// TestServerRemembersProviders asks long after a provider has left, when the
+// peerstore has forgotten its address, and after the address has gone stale.
+func TestServerRemembersProviders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, time.Millisecond)
+		provider, server := b.host(0), b.peer(b.host(1), nil)
+		s := b.raw(provider, server)
+		s.write(withPeers(request(pb.Message_ADD_PROVIDER, "content"), infoOfHost(provider)))
+		time.Sleep(time.Second)
+		if err := provider.Close(); err != nil {
+			t.Error(err)
+		}
+		for _, later := range []struct {
+			after time.Duration
+			addrs int
+		}{{20 * time.Hour, 1}, {10 * time.Hour, 0}} {
+			time.Sleep(later.after)
+			s := b.raw(b.host(10+later.addrs), server)
+			m := s.ask(request(pb.Message_GET_PROVIDERS, "content"))
+			if len(m.ProviderPeers) != 1 || len(m.ProviderPeers[0].Addrs) != later.addrs {
+				t.Errorf("%v later: %v, want the provider with %d addresses", later.after, m.ProviderPeers, later.addrs)
+			}
+		}
+	})
+}
+
 // TestServerRefuses sends what breaks the contract, each on a stream of its own.
 func TestServerRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -26,6 +26,7 @@ type sessions struct {
 	host     host.Host
 	settings *atomic.Pointer[settings]
 	count    *counters
+	lend     func(peer.ID) // lets a dial find a peer's addresses
 
 	mu     sync.Mutex
 	closed bool
@@ -51,23 +52,42 @@ var (
 	errNonsense    = errors.New("p2p: malformed reply")
 )
 
-func newSessions(h host.Host, set *atomic.Pointer[settings], count *counters) *sessions {
-	return &sessions{host: h, settings: set, count: count, pools: map[poolKey]*pool{}}
+func newSessions(b *Book, set *atomic.Pointer[settings], count *counters) *sessions {
+	return &sessions{host: b.host, settings: set, count: count, lend: b.lend, pools: map[poolKey]*pool{}}
 }
 
-// exchange sends a message and hands the reply to read, which is nil if none is
-// expected. It returns the time that went into a connection, 0 if there was one.
+// errand is what is to be done at a peer.
+type errand struct {
+	msg     []byte
+	read    func([]byte) error // takes the reply; nil: none is expected
+	reached func()             // called when a connection was made for it; may be nil
+	// wanted ends when the message need not leave any more, if it has not; nil:
+	// never.
+	wanted context.Context
+}
+
+// dialing returns a context that also ends when the errand is withdrawn.
+func (e *errand) dialing(ctx context.Context) (context.Context, func()) {
+	if e.wanted == nil {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(e.wanted, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+// exchange sends a message and takes the reply. It returns the time that went into a connection, 0 if there was one.
 // It tries once more, on a fresh stream, what failed on a stream or connection
 // that was there before, and what may have failed because the peer speaks an
 // older name: a refused name looks like any other reset, since the request left
 // together with it.
-func (s *sessions) exchange(ctx context.Context, to peer.ID, names []protocol.ID, msg []byte, read func([]byte) error) (dial time.Duration, err error) {
-	used, dial, err := s.try(ctx, to, names, false, msg, read)
+func (s *sessions) exchange(ctx context.Context, to peer.ID, names []protocol.ID, e errand) (dial time.Duration, err error) {
+	used, dial, err := s.try(ctx, to, names, false, e)
 	final := err == nil || errors.Is(err, errNonsense) || errors.Is(err, errUnreachable)
 	if !final && ctx.Err() == nil && (used || len(names) > 1) {
 		s.count.retries.Add(1)
 		var more time.Duration
-		_, more, err = s.try(ctx, to, names, true, msg, read)
+		_, more, err = s.try(ctx, to, names, true, e)
 		dial += more
 	}
 	if err != nil && ctx.Err() != nil {
@@ -81,27 +101,27 @@ func (s *sessions) exchange(ctx context.Context, to peer.ID, names []protocol.ID
 
 // try is one attempt; used says that it relied on what was open before, again
 // that it must not rely on a pooled stream nor on a guessed name.
-func (s *sessions) try(ctx context.Context, to peer.ID, names []protocol.ID, again bool, msg []byte, read func([]byte) error) (used bool, dial time.Duration, err error) {
+func (s *sessions) try(ctx context.Context, to peer.ID, names []protocol.ID, again bool, e errand) (used bool, dial time.Duration, err error) {
 	pk := poolKey{to, names[0]}
 	st, err := s.acquire(ctx, pk, again)
 	if err != nil {
 		return false, 0, err
 	}
 	if used = st != nil; !used {
-		st, used, dial, err = s.open(ctx, to, names, again && len(names) > 1)
+		st, used, dial, err = s.open(ctx, to, names, again && len(names) > 1, &e)
 	}
 	if err != nil {
 		s.release(pk, nil)
 		return used, dial, err
 	}
 	start := time.Now()
-	if err = st.roundTrip(ctx, msg, s.counted(read)); err != nil {
+	if err = st.roundTrip(ctx, e.msg, s.counted(e.read)); err != nil {
 		_ = st.Reset()
 		s.release(pk, nil)
 		return used, dial, err
 	}
-	s.count.bytesOut.Add(uint64(len(msg)))
-	if read != nil {
+	s.count.bytesOut.Add(uint64(len(e.msg)))
+	if e.read != nil {
 		s.host.Peerstore().RecordLatency(to, time.Since(start))
 	}
 	s.release(pk, st)
@@ -236,18 +256,27 @@ func (p *pool) reset() {
 
 // open makes a stream, over a new connection if there is none; used says that
 // there was one, dial how long a new one took.
-func (s *sessions) open(ctx context.Context, to peer.ID, names []protocol.ID, negotiate bool) (st *stream, used bool, dial time.Duration, err error) {
+func (s *sessions) open(ctx context.Context, to peer.ID, names []protocol.ID, negotiate bool, e *errand) (st *stream, used bool, dial time.Duration, err error) {
 	start := time.Now()
 	used = s.host.Network().Connectedness(to) == network.Connected
 	if !used {
 		s.count.dials.Add(1)
+		s.lend(to)
 	}
-	conn, err := s.host.Network().DialPeer(ctx, to)
+	dialing, end := e.dialing(ctx)
+	defer end()
+	conn, err := s.host.Network().DialPeer(dialing, to)
+	if err == nil {
+		err = dialing.Err()
+	}
 	if !used {
 		dial = time.Since(start)
 	}
 	if err != nil {
 		return nil, used, dial, fmt.Errorf("%w: %w", errUnreachable, err)
+	}
+	if !used && e.reached != nil {
+		e.reached()
 	}
 	preferred, _ := s.host.Peerstore().FirstSupportedProtocol(to, names...) // empty on an error, too
 	if preferred == "" {

@@ -3,6 +3,7 @@ package p2p
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	ds "github.com/ipfs/go-datastore"
@@ -10,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p-kad-dht/records"
 	record "github.com/libp2p/go-libp2p-record"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
 
 	"github.com/shoalnet/shoal/key"
 	"github.com/shoalnet/shoal/node"
@@ -19,8 +21,7 @@ import (
 const (
 	// MaxValue bounds a value in bytes.
 	MaxValue = 1 << 20
-	// MaxProviders bounds the providers of one key; a newcomer beyond them is
-	// refused, one that is there may renew.
+	// MaxProviders bounds the providers of one key.
 	MaxProviders = 1000
 )
 
@@ -35,16 +36,30 @@ type stores struct {
 	providers *records.ProviderManager
 	validator record.Validator
 	book      *Book
+	settings  *atomic.Pointer[settings]
+	data      ds.Batching  // of the provider records
+	valueData ds.Datastore // may be the same
+	cache     *providerCache
+	provided  *ledger // of the provider records of others
+	valued    *ledger // of the values of others
 }
 
-func newStores(b *Book, data ds.Batching, validator record.Validator) (*stores, error) {
-	providers, err := records.NewProviderManager(b.host.ID(), b.host.Peerstore(), data)
-	if err != nil {
+func newStores(b *Book, data ds.Batching, valueData ds.Datastore, validator record.Validator, set *atomic.Pointer[settings]) (*stores, error) {
+	s := &stores{
+		validator: validator, book: b, settings: set, data: data, valueData: valueData,
+		provided: newLedger(), valued: newLedger(),
+	}
+	var err error
+	if s.cache, err = newProviderCache(); err != nil {
 		return nil, err
 	}
-	values := records.NewValueStore(data, validator, amino.DefaultMaxRecordAge)
-	values.StartGC(context.Background(), 24*time.Hour) // ended by close
-	return &stores{values: values, providers: providers, validator: validator, book: b}, nil
+	s.recall(context.Background())
+	if s.providers, err = records.NewProviderManager(b.host.ID(), b.host.Peerstore(), data, records.Cache(s.cache)); err != nil {
+		return nil, err
+	}
+	s.values = records.NewValueStore(valueData, validator, amino.DefaultMaxRecordAge)
+	s.values.StartGC(context.Background(), 24*time.Hour) // ended by close
+	return s, nil
 }
 
 func (s *stores) close() error { return errors.Join(s.values.Close(), s.providers.Close()) }
@@ -85,32 +100,59 @@ func (s *stores) load(ctx context.Context, store node.Store, k string) (values [
 }
 
 func (s *stores) save(ctx context.Context, r node.Save) bool {
-	if r.Store == node.Values {
-		if len(r.Value) > MaxValue {
-			return false
-		}
-		return s.values.Put(ctx, r.Key, record.MakePutRecord(r.Key, r.Value)) == nil
-	}
 	name, known := s.book.Peer(r.Peer)
-	if !known || !s.room(ctx, r.Key, name) {
+	if r.Store == node.Values {
+		return s.saveValue(ctx, r, name)
+	}
+	if !known {
 		return false
 	}
-	info := peer.AddrInfo{ID: name, Addrs: s.book.Addrs(name)}
-	return s.providers.AddProvider(ctx, []byte(r.Key), info) == nil
-}
-
-// room reports whether a key may have this provider.
-func (s *stores) room(ctx context.Context, k string, name peer.ID) bool {
-	infos, err := s.providers.GetProviders(ctx, []byte(k))
-	if err != nil || len(infos) < MaxProviders {
-		return err == nil
-	}
-	for _, info := range infos {
-		if info.ID == name {
-			return true
+	if name != s.book.host.ID() {
+		gone, ok := s.provided.enter(recordID{r.Key, name}, name, s.book.group(name), 1, s.settings.Load().providers)
+		s.forget(ctx, gone)
+		if !ok {
+			return false
 		}
 	}
-	return false
+	info := peer.AddrInfo{ID: name, Addrs: s.book.Addrs(name)}
+	if s.providers.AddProvider(ctx, []byte(r.Key), info) != nil {
+		return false
+	}
+	s.book.announce(r.Peer, info.Addrs)
+	return true
+}
+
+// saveValue keeps a value of a peer whose name is "" if it is forgotten. Our own
+// are not counted.
+func (s *stores) saveValue(ctx context.Context, r node.Save, from peer.ID) bool {
+	if len(r.Value) > MaxValue || s.values.Put(ctx, r.Key, record.MakePutRecord(r.Key, r.Value)) != nil {
+		return false
+	}
+	if r.Peer == (key.ID{}) {
+		return true
+	}
+	gone, ok := s.valued.enter(recordID{key: r.Key}, from, s.book.group(from), len(r.Key)+len(r.Value), s.settings.Load().values)
+	if !ok {
+		gone = append(gone, recordID{key: r.Key})
+	}
+	s.forget(ctx, gone)
+	return ok
+}
+
+// forget deletes records that had to go, and lets the addresses of providers of
+// which nothing is left expire like those of any stranger.
+func (s *stores) forget(ctx context.Context, gone []recordID) {
+	for _, id := range gone {
+		if id.provider == "" {
+			_ = s.valueData.Delete(ctx, valueKey(id.key)) // stays until it expires
+			continue
+		}
+		_ = s.data.Delete(ctx, providerKey(id))
+		s.cache.Remove(id.key)
+		if !s.provided.holds(id.provider) {
+			s.book.host.Peerstore().UpdateAddrs(id.provider, amino.DefaultProviderAddrTTL, peerstore.TempAddrTTL)
+		}
+	}
 }
 
 // check returns the index of the best of the valid values, -1 for none.

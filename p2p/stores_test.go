@@ -56,7 +56,8 @@ func TestStores(t *testing.T) {
 			return book.Meet(peer.AddrInfo{ID: names[n]})
 		}
 		storetest.Run(t, limits, name, func(t *testing.T) storetest.Store {
-			s, err := newStores(book, dssync.MutexWrap(ds.NewMapDatastore()), numbered{})
+			data := dssync.MutexWrap(ds.NewMapDatastore())
+			s, err := newStores(book, data, data, numbered{}, defaultSettings(t))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -95,12 +95,14 @@ func (p *Peer) happened(e any) {
 		p.book.identified(e.Peer, e.ListenAddrs)
 		// Who begins to serve while it is identified may be told by an older list
 		// that comes in last: only news of its own takes a server's standing away.
-		if p.speaks(e.Protocols) && len(p.book.Addrs(e.Peer)) > 0 {
-			p.met(e.Peer, true)
+		if p.speaks(e.Protocols) {
+			p.serves(e.Peer)
 		}
 	case event.EvtPeerProtocolsUpdated:
-		if added := p.speaks(e.Added); added || p.speaks(e.Removed) {
-			p.met(e.Peer, added)
+		if p.speaks(e.Added) {
+			p.serves(e.Peer)
+		} else if p.speaks(e.Removed) {
+			p.met(e.Peer, false)
 		}
 	case event.EvtPeerConnectednessChanged:
 		if e.Connectedness == network.NotConnected {
@@ -115,6 +117,14 @@ func (p *Peer) happened(e any) {
 	}
 }
 
+// serves tells the machine of a server, unless the peer has no address that we
+// may tell others: of the public network a private one.
+func (p *Peer) serves(name peer.ID) {
+	if len(p.book.Addrs(name)) > 0 {
+		p.met(name, true)
+	}
+}
+
 // met tells the machine what is known of a peer.
 func (p *Peer) met(name peer.ID, server bool) {
 	id := p.book.Meet(peer.AddrInfo{ID: name})
@@ -126,40 +136,28 @@ func (p *Peer) speaks(names []protocol.ID) bool {
 	return slices.ContainsFunc(p.codecs[p.routing].Names(), func(name protocol.ID) bool { return slices.Contains(names, name) })
 }
 
-// announce sets and removes the stream handlers as the machine wishes. It has a
-// goroutine of its own because the host emits events for it.
+// advertise sets or removes the stream handlers, as the machine wishes. It does
+// not wait, because the host emits events for it.
+func (p *Peer) advertise(server bool) {
+	p.wish.Store(server)
+	p.announcing.give(p.announce) // else one that waits will see the wish
+}
+
 func (p *Peer) announce() {
-	defer p.setReady()
-	for {
-		select {
-		case <-p.ctx.Done():
-			return
-		case on := <-p.advertised:
-			p.serving.Store(on)
-			for number, codec := range p.codecs {
-				for _, name := range codec.Names() {
-					if on {
-						p.host.SetStreamHandler(name, p.handler(number))
-					} else {
-						p.host.RemoveStreamHandler(name)
-					}
-				}
-			}
-			if p.alone {
-				p.setReady()
+	on := p.wish.Load()
+	p.serving.Store(on)
+	for number, codec := range p.codecs {
+		for _, name := range codec.Names() {
+			if on {
+				p.host.SetStreamHandler(name, p.handler(number))
+			} else {
+				p.host.RemoveStreamHandler(name)
 			}
 		}
 	}
-}
-
-// advertise hands the latest wish to announce. Only the owner calls it, so there
-// is room after the old wish was taken out.
-func (p *Peer) advertise(server bool) {
-	select {
-	case <-p.advertised:
-	default:
+	if p.alone {
+		p.setReady()
 	}
-	p.advertised <- server
 }
 
 const (

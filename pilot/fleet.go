@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/shoalnet/shoal/key"
@@ -42,6 +43,7 @@ type FleetConfig struct {
 	Latency *place.World // of at least as many peers
 	Knobs   knob.Config  // in force at first
 	Seed    uint64
+	Matrix  *place.Matrix // that of Latency, for the names of places; nil leaves them out
 }
 
 // Fleet is a network of real libp2p peers in one process over emulated
@@ -53,11 +55,16 @@ type Fleet struct {
 	index   map[key.ID]int
 	// replication is how many peers hold a record.
 	replication int
+	places      *place.World
+	matrix      *place.Matrix
 
 	mu         sync.Mutex
 	assignment tune.Assignment
 	arms       [2]knob.Config
 	running    []knob.Config // in force on each peer
+	// gone says who has left. It has no lock: it is read on event loops, for which those
+	// that hold mu wait.
+	gone []atomic.Bool
 }
 
 // contentOnly is the validator of the bench: a value belongs to the key that is
@@ -102,8 +109,8 @@ func StartFleet(ctx context.Context, cfg FleetConfig, progress func(started int)
 	}
 	f := &Fleet{
 		network: network, peers: make([]*p2p.Peer, cfg.Peers), began: time.Now(), index: map[key.ID]int{},
-		replication: cfg.Knobs.Int("kad.replication"),
-		running:     make([]knob.Config, cfg.Peers), arms: [2]knob.Config{cfg.Knobs, cfg.Knobs},
+		replication: cfg.Knobs.Int("kad.replication"), places: cfg.Latency, matrix: cfg.Matrix,
+		gone: make([]atomic.Bool, cfg.Peers), running: make([]knob.Config, cfg.Peers), arms: [2]knob.Config{cfg.Knobs, cfg.Knobs},
 	}
 	for i := range f.running {
 		f.running[i] = cfg.Knobs
@@ -124,13 +131,9 @@ func (f *Fleet) start(ctx context.Context, cfg FleetConfig, progress func(int)) 
 		for w := range wave {
 			i := first + w
 			wg.Go(func() {
-				var join []int
-				if first > 0 {
-					join = []int{i % first, (i * 7) % first}
-				}
 				f.peers[i], errs[w] = f.network.Start(ctx, i, p2p.Options{
 					Knobs: cfg.Knobs, Seed: cfg.Seed, Prefix: "/shoal/up", Mode: p2p.ModeServer, Validator: contentOnly{},
-				}, join...)
+				}, joinOver(i, first)...)
 			})
 		}
 		wg.Wait()
@@ -149,17 +152,40 @@ func (f *Fleet) start(ctx context.Context, cfg FleetConfig, progress func(int)) 
 	return nil
 }
 
+// joinOver returns the peers over which one joins, of the first so many.
+func joinOver(i, first int) []int {
+	if first == 0 {
+		return nil
+	}
+	return []int{i % first, (i * 7) % first, (i * 13) % first}
+}
+
+// dial has a peer try again those over which it joins: on a busy machine the first
+// attempts may all have taken too long, and the peer itself waits for minutes.
+func (f *Fleet) dial(ctx context.Context, i, first int) {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	for _, j := range joinOver(i, first) {
+		_, _ = f.peers[i].Host().Network().DialPeer(ctx, f.peers[j].Host().ID()) // seen in the table, or not
+	}
+}
+
 // joined waits until each of the peers has somebody in its table.
 func (f *Fleet) joined(ctx context.Context, from, to int) error {
 	if to <= 1 {
 		return nil
 	}
-	const patience = 30 * time.Second
-	deadline := time.Now().Add(patience)
+	const patience, retry = 3 * time.Minute, 15 * time.Second
+	deadline, again := time.Now().Add(patience), time.Now().Add(retry)
 	for i := max(from, 1); i < to; i++ {
 		for f.Entries(i) == 0 {
-			if time.Now().After(deadline) {
-				return fmt.Errorf("pilot: peer %d has not joined after %v", i, patience)
+			now := time.Now()
+			if now.After(deadline) {
+				return fmt.Errorf("pilot: peer %d has not joined after %v: is the machine busy with something else?", i, patience)
+			}
+			if now.After(again) {
+				f.dial(ctx, i, max(from, 1))
+				again = time.Now().Add(retry)
 			}
 			if err := pause(ctx, 20*time.Millisecond); err != nil {
 				return err
@@ -204,13 +230,20 @@ func (f *Fleet) Entries(i int) (n int) {
 	return n
 }
 
+// tableSize returns whether a peer is up, and how many members and how many peers
+// in all its routing table knows.
+func (f *Fleet) tableSize(i int) (up bool, members, known int) {
+	up = f.peers[i].Inspect(func(n *node.Node) { members, known = n.Table().Len(), n.Table().Known() })
+	return up, members, known
+}
+
 // MeanEntries returns the mean number of members in the routing tables.
 func (f *Fleet) MeanEntries() float64 {
-	sum := 0
-	for i := range f.peers {
+	sum, alive := 0, f.alive()
+	for _, i := range alive {
 		sum += f.Entries(i)
 	}
-	return float64(sum) / float64(len(f.peers))
+	return float64(sum) / float64(max(len(alive), 1))
 }
 
 // Expose puts an assignment of two configurations into effect and returns when
@@ -221,6 +254,9 @@ func (f *Fleet) Expose(a tune.Assignment, baseline, tuned knob.Config) {
 	f.assignment, f.arms = a, [2]knob.Config{baseline, tuned}
 	var changed []*p2p.Peer
 	for i, p := range f.peers {
+		if f.gone[i].Load() {
+			continue
+		}
 		want := f.arms[a.ArmOfPeer(i, len(f.peers))]
 		if !f.running[i].Equal(want) {
 			f.running[i] = want
@@ -235,6 +271,13 @@ func (f *Fleet) Expose(a tune.Assignment, baseline, tuned knob.Config) {
 
 // Configure makes one configuration that of all peers.
 func (f *Fleet) Configure(c knob.Config) { f.Expose(tune.Assignment{Scope: knob.Network}, c, c) }
+
+// configured returns what the baseline arm runs: of a network without a rollout, all.
+func (f *Fleet) configured() knob.Config {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.arms[tune.Baseline]
+}
 
 // armOf returns the arm of a lookup of a peer, and the configuration that the
 // lookup must carry: the zero Config where the peer's own is right.
@@ -323,20 +366,25 @@ func (f *Fleet) traffic() traffic {
 	return t
 }
 
-// Survey asks every peer what it has measured.
+// Survey asks every peer that is left what it has measured; they are numbered anew.
 func (f *Fleet) Survey() Survey {
-	s := Survey{Peers: len(f.peers), RTT: make([][]time.Duration, len(f.peers))}
-	sizes := make([]float64, len(f.peers))
-	for i, p := range f.peers {
-		s.RTT[i] = make([]time.Duration, len(f.peers))
+	alive := f.alive()
+	s := Survey{Peers: len(alive), RTT: make([][]time.Duration, len(alive))}
+	sizes := make([]float64, len(alive))
+	for i, peer := range alive {
+		p := f.peers[peer]
+		all := make([]time.Duration, len(f.peers))
 		p.Inspect(func(n *node.Node) {
 			t := n.Table()
 			sizes[i] = t.NetworkSize()
-			s.Known += float64(t.Known()) / float64(len(f.peers))
-			s.Entries += float64(t.Len()) / float64(len(f.peers))
-			f.answerTimes(t, s.RTT[i])
+			s.Known += float64(t.Known()) / float64(len(alive))
+			s.Entries += float64(t.Len()) / float64(len(alive))
+			f.answerTimes(t, all)
 		})
-		s.Sessions += float64(len(p.Host().Network().Peers())) / float64(len(f.peers))
+		for _, other := range alive {
+			s.RTT[i] = append(s.RTT[i], all[other])
+		}
+		s.Sessions += float64(len(p.Host().Network().Peers())) / float64(len(alive))
 	}
 	s.Size = median(sizes)
 	return s
@@ -357,7 +405,7 @@ func (f *Fleet) Close() error {
 	errs := make([]error, len(f.peers))
 	var wg sync.WaitGroup
 	for i, p := range f.peers {
-		if p != nil {
+		if p != nil && !f.gone[i].Load() {
 			wg.Go(func() { errs[i] = p.Close() })
 		}
 	}

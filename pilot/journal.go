@@ -25,9 +25,10 @@ type journal struct {
 	file    *store.Journal
 	chain   tune.Journal
 	entries []tune.Entry // that were there when it was opened
+	live    *Live
 }
 
-func openJournal(dir string) (*journal, error) {
+func openJournal(dir string, live *Live) (*journal, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("pilot: data directory: %w", err)
 	}
@@ -35,7 +36,7 @@ func openJournal(dir string) (*journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &journal{file: file}
+	j := &journal{file: file, live: live}
 	lines, err := file.ReadAll()
 	if err == nil && len(lines) > 0 {
 		text := append(bytes.Join(lines, []byte("\n")), '\n')
@@ -43,6 +44,9 @@ func openJournal(dir string) (*journal, error) {
 	}
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
+	}
+	for _, e := range j.entries {
+		live.wrote(e)
 	}
 	return j, nil
 }
@@ -54,7 +58,12 @@ func (j *journal) append(e tune.Entry) error {
 	if err != nil {
 		return err
 	}
-	return j.file.Append(bytes.TrimSuffix(line, []byte("\n")))
+	if err := j.file.Append(bytes.TrimSuffix(line, []byte("\n"))); err != nil {
+		return err
+	}
+	e.Seq = j.chain.Seq()
+	j.live.wrote(e)
+	return nil
 }
 
 // rolledBack closes a rollout that a killed process left open.

@@ -62,6 +62,16 @@ func (r *run) block(ctx context.Context, start time.Duration, count int, alone k
 			m.add(out[i].samples)
 			m.spell(interval, used[i], r.fleet.MeanEntries(), succeeded(out[i].samples))
 		}
+		if out[i].lagged || r.notes == nil || alone.Set() == nil && !r.observing {
+			continue
+		}
+		whole := alone
+		if r.observing {
+			whole = r.fleet.configured()
+		}
+		if err := r.notes.note(whole, out[i], used[i], r.fleet.MeanEntries()); err != nil {
+			return nil, err
+		}
 	}
 	for _, s := range open {
 		if i := int((s.began - start) / interval); !out[i].lagged && alone.Set() != nil {
@@ -283,12 +293,19 @@ func (r *run) compare(ctx context.Context, candidate knob.Config) error {
 		configs = append(configs, candidate)
 		last = candidate
 	}
-	defer r.fleet.Configure(last)
+	defer func() { r.fleet.Configure(last) }()
 	block := r.washout + blockIntervals*interval + time.Second // for what is still under way at its end
 	rounds := int(min(max((r.left()-r.closingTime())/(block*time.Duration(len(configs))), 1), 4))
 	r.cfg.Say("measuring %d configurations in turn for the final table", len(configs))
 	total := rounds * len(configs)
 	for i := range total {
+		undone, err := r.proof.undo(ctx)
+		if err != nil {
+			return err
+		}
+		if undone {
+			configs, last = configs[:2], r.cfg.Baseline
+		}
 		c := configs[(i+i/len(configs))%len(configs)] // another order in each round
 		r.fleet.Configure(c)
 		if _, err := r.block(ctx, r.fleet.Now()+r.washout, blockIntervals, c); err != nil {

@@ -39,6 +39,11 @@ type Config struct {
 	Reference knob.Config
 	// Candidate is proven instead of searched for; the zero Config searches.
 	Candidate knob.Config
+	// Preset says in which steps and with which errors a candidate is proven; the zero
+	// Preset is tune.Bench.
+	Preset tune.Preset
+	// Trials bounds the evaluations of a search; 0 means 400, the least is 32.
+	Trials int
 	// Workers simulate at once during the search.
 	Workers int
 	// Dir takes the journal and the log.
@@ -47,6 +52,10 @@ type Config struct {
 	// done of total units.
 	Say      func(format string, args ...any)
 	Progress func(step, unit string, done, total int64)
+	// History has what is measured kept in store.HistoryName in Dir.
+	History bool
+	// Live, if not nil, shows the run to others and takes their orders.
+	Live *Live
 }
 
 // Result is what a run found. Its JSON names are stable.
@@ -101,33 +110,49 @@ type run struct {
 	fleet   *Fleet
 	load    *workload
 	began   time.Time
+	live    *Live
+	proof   *proof            // the rollout under way, or the last
 	meters  map[string]*meter // by hash of the configuration
 	open    []unfinished
 	washout time.Duration
 	rate    float64
+	notes   *notebook // nil: no history is kept
+	// observing has the intervals of a block without one configuration of its own noted
+	// under what the whole network runs.
+	observing bool
 }
 
 // Run goes round the loop once. When ctx ends it decides "interrupted" and
 // returns what it has. The error is for what made a result impossible.
 func Run(ctx context.Context, cfg Config) (*Result, error) {
+	if cfg.Preset.Name == "" {
+		cfg.Preset = tune.Bench()
+	}
 	r := &run{
 		cfg: cfg, began: time.Now(), meters: map[string]*meter{},
-		result: &Result{Preset: tune.Bench().Name, Seed: cfg.Seed, Peers: cfg.Peers, Dir: cfg.Dir, Stages: []StageSummary{}},
+		result: &Result{Preset: cfg.Preset.Name, Seed: cfg.Seed, Peers: cfg.Peers, Dir: cfg.Dir, Stages: []StageSummary{}},
 	}
 	// A process that is a hundred peers spends a fifth of the machine on garbage at
 	// the usual setting, and its event loops feel it.
 	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
+	r.watched()
 	var err error
-	if r.journal, err = openJournal(cfg.Dir); err != nil {
+	defer func() { r.live.ended(err) }()
+	if r.journal, err = openJournal(cfg.Dir, r.live); err != nil {
 		return nil, err
 	}
 	defer func() { _ = r.journal.Close() }()
-	if err := r.resume(); err != nil {
+	if err = r.remember(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.notes.close()) }()
+	if err = r.resume(); err != nil {
 		return nil, err
 	}
 	err = r.loop(ctx)
 	if r.fleet != nil {
-		cfg.Say("closing the network")
+		r.cfg.Say("closing the network")
+		r.live.closing()
 		err = errors.Join(err, r.fleet.Close())
 	}
 	if ctx.Err() != nil {
@@ -139,6 +164,30 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 	}
 	r.conclude()
 	return r.result, nil
+}
+
+// remember opens the history, if one is to be kept.
+func (r *run) remember(ctx context.Context) (err error) {
+	if r.cfg.History {
+		r.notes, err = openNotebook(ctx, r.cfg.Dir)
+	}
+	return err
+}
+
+// watched has what is said and done told to those who look on, too.
+func (r *run) watched() {
+	if r.live = r.cfg.Live; r.live == nil {
+		r.live = NewLive()
+	}
+	say, progress := r.cfg.Say, r.cfg.Progress
+	r.cfg.Say = func(format string, args ...any) {
+		r.live.update(func(s *Snapshot) { s.Said = fmt.Sprintf(format, args...) })
+		say(format, args...)
+	}
+	r.cfg.Progress = func(step, unit string, done, total int64) {
+		r.live.progress(step, unit, done, total)
+		progress(step, unit, done, total)
+	}
 }
 
 // resume settles what an earlier run in the same directory left open, and starts
@@ -170,6 +219,7 @@ func (r *run) resume() error {
 
 // loop is the loop itself, up to the proof.
 func (r *run) loop(ctx context.Context) error {
+	r.live.configured(r.cfg.Baseline, knob.Config{})
 	if err := r.start(ctx); err != nil {
 		return err
 	}
@@ -183,11 +233,14 @@ func (r *run) loop(ctx context.Context) error {
 		stop()
 		<-done
 	}()
+	r.live.phase(PhaseMeasuring)
 	if err := r.measure(ctx); err != nil {
 		return err
 	}
+	r.live.update(func(s *Snapshot) { s.RatePerS = &r.rate })
 	candidate := r.cfg.Candidate
 	if candidate.Set() == nil {
+		r.live.phase(PhaseSearching)
 		var err error
 		if candidate, err = r.search(ctx); err != nil {
 			return err
@@ -198,9 +251,11 @@ func (r *run) loop(ctx context.Context) error {
 	}
 	r.result.Candid = candidate.String()
 	r.result.Changes = knob.Diff(r.cfg.Baseline, candidate)
+	r.live.configured(r.cfg.Baseline, candidate)
 	if err := r.prove(ctx, candidate); err != nil {
 		return err
 	}
+	r.live.phase(PhaseComparing)
 	return r.compare(ctx, candidate)
 }
 
@@ -215,13 +270,14 @@ func (r *run) start(ctx context.Context) error {
 		return err
 	}
 	cfg.Say("starting %d libp2p peers over emulated links (%s)", cfg.Peers, cfg.Matrix.Name)
-	r.fleet, err = StartFleet(ctx, FleetConfig{Peers: cfg.Peers, Latency: world, Knobs: cfg.Baseline, Seed: cfg.Seed}, func(n int) {
+	r.fleet, err = StartFleet(ctx, FleetConfig{Peers: cfg.Peers, Latency: world, Knobs: cfg.Baseline, Seed: cfg.Seed, Matrix: cfg.Matrix}, func(n int) {
 		cfg.Progress("starting", "peers", int64(n), int64(cfg.Peers))
 	})
 	if err != nil {
 		return err
 	}
-	r.load = newWorkload(r.fleet, stat.Hash(cfg.Seed, 1))
+	r.live.running(r.fleet)
+	r.load = newWorkload(r.fleet, r.live, stat.Hash(cfg.Seed, 1))
 	const records = 64
 	if err := r.load.preload(ctx, records, func(n int) { cfg.Progress("storing", "records", int64(n), records) }); err != nil {
 		return err

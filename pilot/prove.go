@@ -18,7 +18,7 @@ import (
 // prove carries out a rollout of the candidate on the fleet.
 func (r *run) prove(ctx context.Context, candidate knob.Config) error {
 	opts := tune.Options{
-		Baseline: r.cfg.Baseline, Candidate: candidate, Metric: "latency of gets", Preset: tune.Bench(),
+		Baseline: r.cfg.Baseline, Candidate: candidate, Metric: "latency of gets", Preset: r.cfg.Preset,
 		Limits: tune.Limits{Budget: r.proofTime(), Washout: r.washout, Acknowledge: 10 * time.Second},
 		Peers:  r.cfg.Peers, LookupsPerSecond: r.rate / 2, Seed: r.cfg.Seed,
 	}
@@ -30,16 +30,45 @@ func (r *run) prove(ctx context.Context, candidate knob.Config) error {
 	if err != nil {
 		return err
 	}
-	p := &proof{run: r, rollout: rollout, log: log, opts: opts, candidate: candidate}
+	r.live.phase(PhaseProving)
+	p := &proof{run: r, machine: rollout, rollout: rollout, log: log, opts: opts, candidate: candidate}
 	r.cfg.Say("proving %s, scope %v: preset %s, interval %v, washout %v, harm alpha %g, promotion alpha %g, budget %v",
 		candidate.Hash(), knob.ScopeOf(opts.Baseline, candidate), opts.Preset.Name, opts.Preset.Interval, r.washout,
 		opts.Preset.HarmAlpha, opts.Preset.PromoteAlpha, opts.Limits.Budget.Round(time.Second))
-	err = p.drive(ctx)
-	rep := rollout.Report()
-	res := r.result
+	r.proof = p
+	if r.live.heldEarly() {
+		err = p.tell(tune.OrderHold)
+	}
+	err = errors.Join(err, p.drive(ctx))
+	p.conclude()
+	return err
+}
+
+// conclude writes the outcome into the result of the run.
+func (p *proof) conclude() {
+	rep, res := p.rollout.Report(), p.run.result
 	res.Effect, res.Decision, res.Why, res.Stages = rep.Effect, rep.Decision, rep.Why, rep.Stages
-	r.cfg.Say("%s: %s", rep.Decision, rep.Why)
-	return errors.Join(err, log.close())
+	p.run.cfg.Say("%s: %s", rep.Decision, rep.Why)
+}
+
+// undo takes orders after the end of a rollout, of which one to roll a promotion
+// back has a meaning, and reports whether it was undone.
+func (p *proof) undo(ctx context.Context) (bool, error) {
+	orders := p.run.live.ordered()
+	for _, o := range orders {
+		if err := p.tell(o); err != nil {
+			return false, err
+		}
+	}
+	if len(orders) == 0 || p.rollout.Report().Decision != tune.Promoted {
+		return false, nil
+	}
+	p.done = false
+	if err := p.drive(ctx); err != nil {
+		return false, err
+	}
+	p.conclude()
+	return p.rollout.Report().Decision != tune.Promoted, nil
 }
 
 // closing is how long a peer takes to close, with all its sessions.
@@ -56,8 +85,12 @@ func (r *run) closingTime() time.Duration { return time.Duration(r.cfg.Peers) * 
 
 // proof drives one rollout.
 type proof struct {
-	run       *run
+	run     *run
+	machine interface {
+		Tell(time.Duration, tune.Event)
+	} // the rollout, or the service that has it
 	rollout   *tune.Rollout
+	last      []reading // of the block that was measured last
 	log       *rolloutLog
 	opts      tune.Options
 	candidate knob.Config
@@ -65,8 +98,8 @@ type proof struct {
 	done      bool
 }
 
-// drive is the loop of every driver: ask, do, tell. An ending context is told as
-// an order, so that the rollout closes its books.
+// drive is the loop of every driver: ask, do, tell. Orders are told as they come.
+// An ending context is told as an order, so that the rollout closes its books.
 func (p *proof) drive(ctx context.Context) error {
 	interrupted := false
 	for !p.done {
@@ -76,14 +109,23 @@ func (p *proof) drive(ctx context.Context) error {
 				return err
 			}
 		}
+		for _, o := range p.run.live.ordered() {
+			if err := p.tell(o); err != nil {
+				return err
+			}
+		}
 		now := p.run.fleet.Now()
 		command, ok := p.rollout.Ask(now)
+		p.run.live.rollout(p.rollout)
 		if !ok {
 			at, some := p.rollout.Wake()
+			if p.rollout.State() == tune.StateEnded && !some {
+				return nil // an order that had no meaning any more
+			}
 			if !some {
 				return errors.New("pilot: the rollout waits for nothing")
 			}
-			_ = pause(context.WithoutCancel(ctx), at-now)
+			p.wait(ctx, at-now)
 			continue
 		}
 		if err := p.log.ask(now, command); err != nil {
@@ -96,12 +138,43 @@ func (p *proof) drive(ctx context.Context) error {
 	return nil
 }
 
+// wait waits for a time, an order, or the end of the context; once that has ended,
+// for the time alone.
+func (p *proof) wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	ended := ctx.Done()
+	if ctx.Err() != nil {
+		ended = nil
+	}
+	select {
+	case <-timer.C:
+	case <-p.run.live.wake:
+	case <-ended:
+	}
+}
+
+// untilOrder returns a context that ends when an order is given.
+func (l *Live) untilOrder(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-l.wake:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
 func (p *proof) tell(e tune.Event) error {
 	now := p.run.fleet.Now()
-	if err := p.log.tell(now, e); err != nil {
-		return err
+	if p.log != nil {
+		if err := p.log.tell(now, e); err != nil {
+			return err
+		}
 	}
-	p.rollout.Tell(now, e)
+	p.machine.Tell(now, e)
 	return nil
 }
 
@@ -115,6 +188,9 @@ func (p *proof) do(ctx context.Context, command tune.Command) error {
 		}
 		return r.journal.append(c.Entry)
 	case tune.Expose:
+		if c.Stage != p.exposed.Stage || p.exposed.Block == 0 {
+			r.live.stage(c.Assignment.Share)
+		}
 		p.exposed = c
 		r.fleet.Expose(c.Assignment, p.opts.Baseline, p.candidate)
 		return p.tell(tune.Applied{Block: c.Block, Hash: c.Hash})
@@ -122,6 +198,9 @@ func (p *proof) do(ctx context.Context, command tune.Command) error {
 		return p.measure(ctx, c)
 	case tune.Promote:
 		r.fleet.Configure(p.candidate)
+		if err := r.notes.promoted(p.candidate); err != nil {
+			return err
+		}
 		return p.tell(tune.Applied{Hash: c.Hash})
 	case tune.RollBack:
 		r.fleet.Configure(p.opts.Baseline)
@@ -132,12 +211,15 @@ func (p *proof) do(ctx context.Context, command tune.Command) error {
 	return nil
 }
 
-// measure measures a block and tells its windows. If ctx ends in it there is
-// nothing to tell: the end becomes an order.
+// measure measures a block and tells its windows. If ctx ends in it, or an order is
+// given, there is nothing to tell: the order comes next.
 func (p *proof) measure(ctx context.Context, c tune.Measure) error {
 	r := p.run
 	r.cfg.Progress(fmt.Sprintf("proving: stage %d (%.0f %%)", p.exposed.Stage+1, 100*p.exposed.Assignment.Share), "blocks", int64(p.exposed.Block), 0)
+	ctx, cancel := r.live.untilOrder(ctx)
+	defer cancel()
 	readings, err := r.block(ctx, c.Start, c.Count, p.alone())
+	p.last = readings
 	if err != nil {
 		return nil //nolint:nilerr // see above
 	}
@@ -145,6 +227,9 @@ func (p *proof) measure(ctx context.Context, c tune.Measure) error {
 		w := tune.Window{Start: x.start, End: x.start + c.Interval, Lagged: x.lagged, Arms: summarize(x.samples)}
 		if p.exposed.Assignment.Scope != knob.Network && !x.lagged {
 			p.book(x.samples)
+		}
+		if !x.lagged {
+			r.live.sampled(x.samples)
 		}
 		if err := p.tell(w); err != nil {
 			return err
@@ -155,6 +240,7 @@ func (p *proof) measure(ctx context.Context, c tune.Measure) error {
 			}
 		}
 	}
+	r.live.rollout(p.rollout)
 	return nil
 }
 

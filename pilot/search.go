@@ -1,6 +1,7 @@
 package pilot
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -16,9 +17,11 @@ import (
 const (
 	// trialLookups is the fidelity of a trial on the twin.
 	trialLookups = 1000
-	// maxEntries is how many times the baseline's table entries a candidate may
+	// MaxEntries is how many times the baseline's table entries a candidate may
 	// have: memory is what latency is bought with.
-	maxEntries = 2.0
+	MaxEntries = 2.0
+	// leastTrials and mostTrials bound a search, whatever time there is.
+	leastTrials, mostTrials = 32, 400
 	// finalists are simulated again on seeds that the search has not seen: the best
 	// of many noisy scores is no estimate.
 	finalists = 4
@@ -28,6 +31,7 @@ const (
 // the candidate, or the zero Config after deciding that there is none.
 func (r *run) search(ctx context.Context) (knob.Config, error) {
 	survey := r.fleet.Survey()
+	r.result.Twin = nil
 	if m := r.meters[r.cfg.Baseline.Hash()]; m != nil {
 		survey.FailedShare = float64(m.failures) / float64(max(m.requests, 1))
 	}
@@ -78,7 +82,7 @@ func nothingToTune(s Survey) string {
 // searchTwin searches for as long as the run can spare.
 func (r *run) searchTwin(ctx context.Context, e Evaluator, pool lab.Pool, base Score, perTrial time.Duration) ([]Score, error) {
 	spare := min(r.cfg.For/6, r.left()/3)
-	trials := int(min(max(int64(spare)*int64(r.cfg.Workers)/int64(max(perTrial, time.Millisecond)), 32), 400))
+	trials := int(min(max(int64(spare)*int64(r.cfg.Workers)/int64(max(perTrial, time.Millisecond)), leastTrials), int64(cmp.Or(r.cfg.Trials, mostTrials))))
 	space, err := SearchSpace(r.cfg.Baseline, r.cfg.Peers)
 	if err != nil {
 		return nil, err
@@ -87,11 +91,16 @@ func (r *run) searchTwin(ctx context.Context, e Evaluator, pool lab.Pool, base S
 	ctx, cancel := context.WithTimeout(ctx, spare)
 	defer cancel()
 	best := base.Latency.Mean
+	r.live.searching(trials, best)
 	front, tally, err := e.Search(ctx, pool, space, SearchConfig{
 		Budget: trials * trialLookups / opt.FullLookups, Lookups: trialLookups, Seed: stat.Hash(r.cfg.Seed, 5),
 		Starts: []knob.Config{r.cfg.Reference}, InFlight: 2 * r.cfg.Workers, MinSuccess: base.Success - 0.005,
 	}, func(done int, s Score) {
-		best = min(best, s.Latency.Mean)
+		if s.Failed == "" {
+			best = min(best, s.Latency.Mean)
+		}
+		r.live.searched(done, best)
+		r.live.tried(s, best)
 		r.cfg.Progress(fmt.Sprintf("searching, best mean %.1f of %.1f ms", best, base.Latency.Mean), "evaluations", int64(done), int64(trials))
 	})
 	r.result.Twin.Evaluations = tally.Spent
@@ -103,11 +112,11 @@ func (r *run) searchTwin(ctx context.Context, e Evaluator, pool lab.Pool, base S
 
 // pick simulates the best of the front again on fresh seeds and takes the
 // fastest. The candidates may use no more messages than the baseline and
-// maxEntries times its entries.
+// MaxEntries times its entries.
 func (r *run) pick(ctx context.Context, e Evaluator, pool lab.Pool, base, front []Score, fresh []uint64) (knob.Config, error) {
 	var configs []knob.Config
 	for _, s := range front {
-		if s.Entries <= maxEntries*base[0].Entries && s.Messages <= base[0].Messages && len(configs) < finalists {
+		if s.Entries <= MaxEntries*base[0].Entries && s.Messages <= base[0].Messages && len(configs) < finalists {
 			configs = append(configs, s.Config)
 		}
 	}

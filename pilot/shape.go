@@ -19,10 +19,13 @@ import (
 type ShapeConfig struct {
 	World     sim.EventsConfig // the network; its Knobs are the baseline, Seed and Lookups are replaced
 	Reference knob.Config      // measured beside the baseline, and where the search also begins
-	Family    string           // of opt.Families; empty means nsga3
+	Family    string           // of opt.Families; empty means DefaultFamily
 	Budget    int              // full-fidelity evaluations of opt.FullLookups lookups, re-measurements among them; at least MinShapeBudget
 	Seed      uint64
-	Workers   int // evaluations at once, at least 1. The result does not depend on it
+	Workers   int // evaluations at once, at least 1 unless there is a Pool. The result does not depend on it
+	// Pool does the evaluations, with the functions of an Evaluator of this World. It is
+	// not closed. nil: goroutines of this process.
+	Pool lab.Pool
 	// Progress, if not nil, is told what is being done and how far it has come.
 	Progress func(step string, done, total int)
 }
@@ -88,8 +91,10 @@ func Shape(ctx context.Context, cfg ShapeConfig) (*ShapeResult, error) {
 		cfg.Progress = func(string, int, int) {}
 	}
 	s := shapeSearch{cfg: cfg, e: Evaluator{World: cfg.World}}
-	s.pool = lab.Local(s.e.Table(), cfg.Workers)
-	defer func() { _ = s.pool.Close() }()
+	if s.pool = cfg.Pool; s.pool == nil {
+		s.pool = lab.Local(s.e.Table(), cfg.Workers)
+		defer func() { _ = s.pool.Close() }()
+	}
 	for i := range freshSeeds {
 		s.fresh = append(s.fresh, stat.Hash(cfg.Seed, 1, uint64(i)))
 	}
@@ -112,7 +117,7 @@ func Shape(ctx context.Context, cfg ShapeConfig) (*ShapeResult, error) {
 	}
 	out := shapeResult(base, front)
 	out.Evaluations, out.Remeasured = s.spent, remeasured
-	out.Family, out.Seed = cmp.Or(cfg.Family, "nsga3"), cfg.Seed
+	out.Family, out.Seed = cmp.Or(cfg.Family, DefaultFamily), cfg.Seed
 	return out, nil
 }
 
@@ -157,7 +162,7 @@ func (s *shapeSearch) search(ctx context.Context, base Score) ([]Score, error) {
 	best := math.Inf(1)
 	front, tally, err := s.e.Search(ctx, s.pool, space, SearchConfig{
 		Family: cfg.Family, Budget: trials, Seed: stat.Hash(cfg.Seed, 2),
-		Starts: shapeStarts(space.Base(), cfg.Reference, cfg.World.Peers), InFlight: shapeInFlight,
+		Starts: ShapeStarts(space.Base(), cfg.Reference, cfg.World.Peers), InFlight: shapeInFlight,
 		MinSuccess: base.Success - successSlack,
 	}, func(done int, score Score) {
 		if score.Success >= base.Success-successSlack && score.Entries <= base.Entries {
@@ -179,11 +184,11 @@ func (s *shapeSearch) search(ctx context.Context, base Score) ([]Score, error) {
 	return front, nil
 }
 
-// shapeStarts are configurations to begin with: the reference, and shapes whose
+// ShapeStarts are configurations to begin with: the reference, and shapes whose
 // buckets hold the same share of those that they could, which is what makes the
 // first contact know the target as often as it can for its entries. They have
 // half to twice the baseline's entries and few or many requests in flight.
-func shapeStarts(base, reference knob.Config, peers int) []knob.Config {
+func ShapeStarts(base, reference knob.Config, peers int) []knob.Config {
 	entries := occupied(base.Vector("table.shape"), peers)
 	starts := []knob.Config{reference}
 	for _, start := range []struct{ entries, alpha float64 }{

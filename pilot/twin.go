@@ -88,12 +88,7 @@ type Evaluator struct {
 // Table returns what a pool needs to run the evaluator's tasks.
 func (e Evaluator) Table() lab.Table {
 	return lab.Table{evaluateKind: func(ctx context.Context, payload []byte, seed uint64) ([]byte, float64, error) {
-		var task evaluation
-		if err := json.Unmarshal(payload, &task); err != nil {
-			return nil, 0, fmt.Errorf("pilot: not an evaluation: %w", err)
-		}
-		set := e.World.Knobs.Set()
-		knobs, err := set.Parse(set.Default(), task.Knobs)
+		task, knobs, err := decodeEvaluation(payload, e.World.Knobs.Set())
 		if err != nil {
 			return nil, 0, err
 		}
@@ -106,6 +101,15 @@ func (e Evaluator) Table() lab.Table {
 		out, err := json.Marshal(r)
 		return out, float64(task.Lookups), err
 	}}
+}
+
+// decodeEvaluation reads the payload of a task.
+func decodeEvaluation(payload []byte, set *knob.Set) (task evaluation, knobs knob.Config, err error) {
+	if err := json.Unmarshal(payload, &task); err != nil {
+		return task, knobs, fmt.Errorf("pilot: not an evaluation: %w", err)
+	}
+	knobs, err = set.Parse(set.Default(), task.Knobs)
+	return task, knobs, err
 }
 
 // Task makes the task of simulating a configuration.
@@ -161,6 +165,7 @@ type Score struct {
 	Messages  float64 // per lookup
 	Entries   float64
 	Stability float64 // milliseconds
+	Failed    string  // of a trial: why it is no candidate
 }
 
 // add takes one of n runs into the means.
@@ -202,9 +207,17 @@ func SearchSpace(base knob.Config, peers int) (*opt.Space, error) {
 	))
 }
 
+// The search that is used where nothing else is asked for: see docs/optimizers.md for
+// the race that chose it. A small population learns from as many generations as a
+// budget of a few hundred evaluations has.
+const (
+	DefaultFamily = "nsga3"
+	Population    = 32
+)
+
 // SearchConfig says how to search.
 type SearchConfig struct {
-	Family   string // of opt.Families; empty means nsga3
+	Family   string // of opt.Families; empty means DefaultFamily
 	Budget   int    // full-fidelity evaluations of opt.FullLookups lookups
 	Lookups  int    // fidelity of a trial; 0 means full
 	Seed     uint64
@@ -218,13 +231,13 @@ type SearchConfig struct {
 // messages, and returns the front in order of latency. progress is told the
 // evaluations done.
 func (e Evaluator) Search(ctx context.Context, pool lab.Pool, space *opt.Space, cfg SearchConfig, progress func(done int, best Score)) ([]Score, opt.Tally, error) {
-	family, err := opt.FamilyOf(cmp.Or(cfg.Family, "nsga3"))
+	family, err := opt.FamilyOf(cmp.Or(cfg.Family, DefaultFamily))
 	if err != nil {
 		return nil, opt.Tally{}, err
 	}
 	optimizer, err := family.New(space, opt.Settings{
 		Seed: cfg.Seed, SeedBlock: cfg.Seed, Objectives: 3, Budget: cfg.Budget, Lookups: cfg.Lookups,
-		Population: 32, Starts: cfg.Starts,
+		Population: Population, Starts: cfg.Starts,
 	})
 	if err != nil {
 		return nil, opt.Tally{}, err
@@ -236,10 +249,10 @@ func (e Evaluator) Search(ctx context.Context, pool lab.Pool, space *opt.Space, 
 		Encode: func(t opt.Trial) lab.Task { return e.Task(t.Config, t.Lookups, t.Seeds) },
 		Decode: func(r lab.Result) opt.Outcome {
 			out, err := readResult(r)
+			last = Score{}
 			if err != nil {
 				return opt.Outcome{Failed: err.Error()}
 			}
-			last = Score{}
 			last.add(out, 1)
 			if last.Success < cfg.MinSuccess {
 				return opt.Outcome{Failed: fmt.Sprintf("success %.4f below %.4f", last.Success, cfg.MinSuccess)}
@@ -250,7 +263,7 @@ func (e Evaluator) Search(ctx context.Context, pool lab.Pool, space *opt.Space, 
 		Progress: func(t opt.Trial, o opt.Outcome) {
 			done++
 			s := last
-			s.Config = t.Config
+			s.Config, s.Failed = t.Config, o.Failed
 			if o.Failed == "" {
 				found[t.ID] = s
 			}

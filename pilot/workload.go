@@ -29,6 +29,8 @@ const (
 type lookupSample struct {
 	op       kad.Op
 	arm      tune.Arm
+	caller   int
+	key      string
 	began    time.Duration
 	ended    bool
 	local    bool          // the caller held the record itself: no lookup
@@ -44,11 +46,14 @@ type lookupSample struct {
 // are Poisson.
 type workload struct {
 	fleet *Fleet
+	live  *Live
 	dice  *stat.Stream
 	seed  uint64
 
 	mu       sync.Mutex
 	perS     float64
+	regime   int   // 0 or 1
+	callers  []int // of regime 1
 	number   uint64
 	records  []string
 	samples  []*lookupSample
@@ -59,8 +64,8 @@ type workload struct {
 	wg       sync.WaitGroup
 }
 
-func newWorkload(f *Fleet, seed uint64) *workload {
-	return &workload{fleet: f, dice: stat.NewStream(seed, "pilot.workload"), seed: seed, changed: make(chan struct{}, 1)}
+func newWorkload(f *Fleet, live *Live, seed uint64) *workload {
+	return &workload{fleet: f, live: live, dice: stat.NewStream(seed, "pilot.workload"), seed: seed, changed: make(chan struct{}, 1)}
 }
 
 // pace sets the rate in operations a second; 0 rests.
@@ -116,15 +121,16 @@ func (w *workload) begin(ctx context.Context) {
 	number := w.number
 	w.mu.Unlock()
 	dice := stat.NewStream(w.seed, "pilot.operation", number)
-	caller := dice.IntN(w.fleet.Peers())
+	caller := w.caller(dice)
 	var call kad.Call
 	var ok bool
+	finds, provides := w.mix()
 	switch draw := dice.IntN(8); {
 	case draw < 4:
 		caller, call, ok = w.get(dice)
-	case draw < 6:
+	case draw < finds:
 		call, ok = w.find(dice, caller)
-	case draw < 7:
+	case draw < provides:
 		call, ok = provideCall(dice), true
 	default:
 		call, ok = putCall(dice), true
@@ -136,12 +142,66 @@ func (w *workload) begin(ctx context.Context) {
 		w.mu.Unlock()
 		return
 	}
-	s := &lookupSample{op: call.Op, began: w.fleet.Now()}
+	s := &lookupSample{op: call.Op, caller: caller, key: call.Key, began: w.fleet.Now()}
 	s.arm, call.Knobs = w.fleet.armOf(caller, number)
 	w.mu.Lock()
 	w.samples = append(w.samples, s)
 	w.mu.Unlock()
 	w.wg.Go(func() { w.operate(ctx, caller, call, s) })
+}
+
+// change changes the regime: the calls then come from the quarter of the peers that
+// are farthest from the others, most gets are for few keys, and there are as many puts
+// as there were finds.
+func (w *workload) change() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.regime, w.callers = 1, w.fleet.farthest()
+}
+
+// mix returns the eighths of the operations up to which they are finds and provides;
+// the first four are gets.
+func (w *workload) mix() (finds, provides int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.regime == 1 {
+		return 5, 6
+	}
+	return 6, 7
+}
+
+// caller draws who calls, of those who are left.
+func (w *workload) caller(dice *stat.Stream) int {
+	w.mu.Lock()
+	callers := w.callers
+	w.mu.Unlock()
+	return w.drawCaller(dice, callers)
+}
+
+func (w *workload) drawCaller(dice *stat.Stream, callers []int) int {
+	const tries = 64
+	caller := 0
+	for range tries {
+		caller = dice.IntN(w.fleet.Peers())
+		if len(callers) > 0 {
+			caller = callers[dice.IntN(len(callers))]
+		}
+		if !w.fleet.isGone(caller) {
+			break
+		}
+	}
+	return caller
+}
+
+// record draws the number of a record, in regime 1 by a power law.
+func (w *workload) record(dice *stat.Stream) int {
+	n := len(w.records)
+	if w.regime == 0 {
+		return dice.IntN(n)
+	}
+	// The density falls as rank^-0.8, so half of the gets are for a thirtieth of the keys.
+	const exponent = 5
+	return min(int(math.Pow(dice.Float64(), exponent)*float64(n)), n-1)
 }
 
 // get asks for a record on behalf of a peer that is not among those that should
@@ -153,10 +213,11 @@ func (w *workload) get(dice *stat.Stream) (caller int, call kad.Call, ok bool) {
 		return 0, kad.Call{}, false
 	}
 	const tries = 16
-	k := w.records[dice.IntN(len(w.records))]
+	rank := w.record(dice)
+	k := w.records[rank]
 	target := key.Hash([]byte(k))
 	for range tries {
-		caller = dice.IntN(w.fleet.Peers())
+		caller = w.drawCaller(dice, w.callers)
 		if w.fleet.rank(caller, target) >= w.fleet.replication {
 			return caller, kad.Call{Op: kad.OpGet, Key: k, Target: target, Quorum: 1}, true
 		}
@@ -169,7 +230,11 @@ func (w *workload) find(dice *stat.Stream, caller int) (call kad.Call, ok bool) 
 	const tries = 16
 	w.fleet.peers[caller].Inspect(func(n *node.Node) {
 		for range tries {
-			target := w.fleet.peers[dice.IntN(w.fleet.Peers())].Self()
+			other := dice.IntN(w.fleet.Peers())
+			target := w.fleet.peers[other].Self()
+			if w.fleet.isGone(other) {
+				continue
+			}
 			if target != w.fleet.peers[caller].Self() && !n.Table().Member(target) {
 				call, ok = kad.Call{Op: kad.OpFindPeer, Target: target}, true
 				return
@@ -207,6 +272,7 @@ func (w *workload) operate(ctx context.Context, caller int, call kad.Call, s *lo
 	defer cancel()
 	r, err := w.fleet.peers[caller].Call(ctx, call).Wait()
 	elapsed := w.fleet.Now() - s.began
+	w.live.traced(tracedLookup{caller: caller, arm: s.arm, began: s.began, took: elapsed, ok: err == nil && r.Found, trace: r.Trace})
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.underWay--

@@ -92,25 +92,31 @@ type EventsResult struct {
 	SuccessRatio float64 `json:"success_ratio"`
 	// MessagesPerLookup counts the requests of gets, finds and whole lookups.
 	MessagesPerLookup float64 `json:"messages_per_lookup"`
-	HopsMean          float64 `json:"hops_mean"` // referrals to the answer that ended them
+	// OneContactRatio is the share of gets and finds that reached their goal with one
+	// request, or none.
+	OneContactRatio float64 `json:"one_contact_ratio"`
+	HopsMean        float64 `json:"hops_mean"` // referrals to the answer that ended them
 	// MaintenanceBytes are those that a peer sends each second for nobody's
 	// operation: probes, refreshes, and the answers to them.
-	MaintenanceBytes float64  `json:"maintenance_bytes_per_node_s"`
-	Entries          float64  `json:"entries"`      // mean members of a table at the end
-	Stability        float64  `json:"stability_ms"` // standard deviation of the means of ten windows of Latency
-	Gets             int      `json:"gets"`
-	Finds            int      `json:"finds"`
-	Lookups          int      `json:"lookups"`  // whole ones, for random keys
-	Stores           int      `json:"stores"`   // provides and puts
-	Skipped          int      `json:"skipped"`  // operations without a record or peer that suits
-	Replaced         int      `json:"replaced"` // peers that left
-	Events           uint64   `json:"events"`
-	VirtualSeconds   float64  `json:"virtual_s"` // of measuring
-	Windows          []Window `json:"windows"`   // of it, in order
-	TraceHash        string   `json:"trace_hash"`
-	CPUSeconds       float64  `json:"cpu_s"` // of the process while it ran
-	Seed             uint64   `json:"seed"`
-	Workers          int      `json:"workers"` // threads that were used
+	MaintenanceBytes float64 `json:"maintenance_bytes_per_node_s"`
+	// Roster is nil if no peer keeps one; see package roster.
+	Roster         *RosterResult `json:"roster,omitempty"`
+	Entries        float64       `json:"entries"`      // mean members of a table at the end
+	StaleRatio     float64       `json:"stale_ratio"`  // of these, the share that is gone
+	Stability      float64       `json:"stability_ms"` // standard deviation of the means of ten windows of Latency
+	Gets           int           `json:"gets"`
+	Finds          int           `json:"finds"`
+	Lookups        int           `json:"lookups"`  // whole ones, for random keys
+	Stores         int           `json:"stores"`   // provides and puts
+	Skipped        int           `json:"skipped"`  // operations without a record or peer that suits
+	Replaced       int           `json:"replaced"` // peers that left
+	Events         uint64        `json:"events"`
+	VirtualSeconds float64       `json:"virtual_s"` // of measuring
+	Windows        []Window      `json:"windows"`   // of it, in order
+	TraceHash      string        `json:"trace_hash"`
+	CPUSeconds     float64       `json:"cpu_s"` // of the process while it ran
+	Seed           uint64        `json:"seed"`
+	Workers        int           `json:"workers"` // threads that were used
 	// Interrupted says that the context ended first: the figures are of the
 	// operations that had ended by then.
 	Interrupted bool `json:"interrupted,omitempty"`
@@ -195,7 +201,7 @@ func CompareEvents(ctx context.Context, cfg EventsConfig, versus knob.Config, pr
 			}
 		}
 	}
-	out.Paired = pair(first, second)
+	out.Paired = Pair(first, second)
 	return out, nil
 }
 
@@ -260,9 +266,11 @@ func (r *run) result(counted []sample) EventsResult {
 		VirtualSeconds:   r.measured.Seconds(),
 		MaintenanceBytes: float64(r.maintenance) / (r.measured.Seconds() * float64(r.cfg.Peers)),
 		Entries:          r.entries,
+		StaleRatio:       r.stale,
+		Roster:           r.rostersAtEnd(),
 	}
 	var gets, closest []float64
-	var done, found, lookups, messages, hops int
+	var done, found, lookups, messages, hops, direct int
 	out.Windows = r.windows(counted)
 	for _, s := range counted {
 		if s.void {
@@ -271,6 +279,9 @@ func (r *run) result(counted []sample) EventsResult {
 		done++
 		if s.found {
 			found++
+		}
+		if (s.op == opGet || s.op == opFind) && s.found && s.messages <= 1 {
+			direct++
 		}
 		switch s.op {
 		case opGet:
@@ -289,7 +300,7 @@ func (r *run) result(counted []sample) EventsResult {
 		messages += int(s.messages)
 		hops += int(s.hops)
 	}
-	out.SuccessRatio = ratio(found, done)
+	out.SuccessRatio, out.OneContactRatio = ratio(found, done), ratio(direct, out.Gets+out.Finds)
 	out.MessagesPerLookup, out.HopsMean = ratio(messages, lookups), ratio(hops, lookups)
 	out.Stability = spreadOfMeans(gets, 10)
 	out.Latency, out.Closest = QuantilesOf(gets), QuantilesOf(closest)

@@ -119,23 +119,32 @@ func TestStart(t *testing.T) {
 	}
 }
 
-// Most succeeds in trouble, all without it.
+// Most succeeds in trouble, all without it, and faster: in the mean over four
+// networks, whose gets differ by more than trouble costs.
 func TestEventsSucceed(t *testing.T) {
-	cfg := troubled(t)
-	out := events(t, cfg)
-	if out.SuccessRatio < 0.97 || out.Replaced == 0 || out.Gets < 100 || out.Finds < 20 || out.Lookups < 20 || out.Stores < 50 {
-		t.Errorf("in trouble: %+v", out)
+	var calmMean, troubledMean float64
+	for seed := range uint64(4) {
+		cfg := troubled(t)
+		cfg.Seed = seed
+		out := events(t, cfg)
+		if out.SuccessRatio < 0.97 || out.Replaced == 0 || out.Gets < 100 || out.Finds < 20 || out.Lookups < 20 || out.Stores < 50 {
+			t.Errorf("in trouble: %+v", out)
+		}
+		if out.MaintenanceBytes <= 0 || out.Entries < 20 || out.Stability <= 0 || out.MessagesPerLookup < 1 {
+			t.Errorf("in trouble: %+v", out)
+		}
+		cfg.Stale, cfg.Loss, cfg.Churn = 0, 0, Churn{}
+		calm := events(t, cfg)
+		if calm.SuccessRatio != 1 || calm.Replaced != 0 || calm.StaleRatio != 0 {
+			t.Errorf("without trouble: success %v, %d replaced, %v stale", calm.SuccessRatio, calm.Replaced, calm.StaleRatio)
+		}
+		if calm.Latency.P50 <= 0 || calm.Closest.P50 <= calm.Latency.P50 {
+			t.Errorf("without trouble p50 %v ms, lookups %v", calm.Latency.P50, calm.Closest.P50)
+		}
+		calmMean, troubledMean = calmMean+calm.Latency.Mean/4, troubledMean+out.Latency.Mean/4
 	}
-	if out.MaintenanceBytes <= 0 || out.Entries < 20 || out.Stability <= 0 || out.MessagesPerLookup < 1 {
-		t.Errorf("in trouble: %+v", out)
-	}
-	cfg.Stale, cfg.Loss, cfg.Churn = 0, 0, Churn{}
-	calm := events(t, cfg)
-	if calm.SuccessRatio != 1 || calm.Replaced != 0 {
-		t.Errorf("without trouble: success %v, %d replaced", calm.SuccessRatio, calm.Replaced)
-	}
-	if calm.Latency.P95 > out.Latency.P95 || calm.Latency.P50 <= 0 || calm.Closest.P50 <= calm.Latency.P50 {
-		t.Errorf("without trouble p50 %v, p95 %v ms, lookups %v; in trouble p95 %v", calm.Latency.P50, calm.Latency.P95, calm.Closest.P50, out.Latency.P95)
+	if calmMean >= troubledMean {
+		t.Errorf("gets take %v ms without trouble, %v ms in trouble", calmMean, troubledMean)
 	}
 }
 

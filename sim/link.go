@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/shoalnet/shoal/node"
@@ -12,28 +13,85 @@ import (
 // no session. What becomes of it in the end the sender learns by an answer, a
 // failure, or its own deadline.
 func (s *shard) send(p *member, r node.Send) {
-	to, known := s.world.index[r.To.Short()]
+	to, known := s.world.index.find(r.To.Short())
 	if !known || to == p.number {
 		s.plan(p, s.now+dialTimeout, event{kind: fails, peer: p.number, ref: uint64(r.Ref), reason: node.Unreachable, other: -1})
 		return
 	}
-	if !s.world.cfg.Datagrams && !p.sessions.use(to) {
-		s.connect(p, to, s.rtt(p, to))
-		s.count(r.Priority, sessionBytes)
-	}
 	request := event{
-		kind: receives, peer: to, other: p.number, ref: uint64(r.Ref), since: s.now, dial: p.wait(to, s.now),
+		kind: receives, peer: to, other: p.number, ref: uint64(r.Ref), since: s.now,
 		protocol: r.Protocol, priority: r.Priority, oneWay: r.OneWay, body: r.Body,
 	}
-	s.count(r.Priority, s.world.size(r.Protocol, r.Body))
+	if !s.world.cfg.Datagrams && !p.sessions.use(to) {
+		rtt := s.rtt(p, to)
+		s.connect(p, to, rtt)
+		s.count(r.Protocol, r.Priority, sessionBytes)
+		if s.world.cfg.Handshakes && !s.cut(p, to) {
+			p.leaving = append(p.leaving, departure{request.ref, to})
+			request.kind, request.dial = knocks, rtt
+			s.plan(p, s.now+rtt/2, request)
+			return
+		}
+	}
+	request.dial = p.wait(to, s.now)
+	s.dispatch(p, request, request.dial)
+}
+
+// dispatch puts a request on its way after a wait for its session.
+func (s *shard) dispatch(p *member, request event, wait time.Duration) {
+	to := request.peer
+	s.count(request.protocol, request.priority, s.world.size(request.protocol, request.body))
 	if way, arrives := s.way(p, to); arrives {
-		s.plan(p, s.now+request.dial+way, request)
-	} else if request.dial > 0 {
+		s.plan(p, s.now+wait+way, request)
+	} else if wait > 0 {
 		s.plan(p, s.now+dialTimeout, event{kind: fails, peer: p.number, ref: request.ref, reason: node.Unreachable, other: to})
 	}
-	if r.OneWay && request.dial == 0 { // its bytes are out
+	if request.oneWay && request.dial == 0 { // its bytes are out
 		s.plan(p, s.now, event{kind: answers, peer: p.number, ref: request.ref})
 	}
+}
+
+// knocked sends a handshake back.
+func (s *shard) knocked(p *member, ev event) {
+	ev.kind, ev.peer, ev.other = reaches, ev.other, p.number
+	s.plan(p, s.now+ev.dial-ev.dial/2, ev)
+}
+
+// reached tells a peer that a session is there, and lets the request go that waits
+// for it, unless nobody wants its answer any more.
+func (s *shard) reached(p *member, ev event) {
+	if _, waited := p.left(ev.ref); !waited {
+		return
+	}
+	p.node.Tell(s.now, node.Reached{Ref: wire.Ref(ev.ref)})
+	ev.kind, ev.peer, ev.other = receives, ev.other, p.number
+	s.dispatch(p, ev, 0)
+}
+
+// withdraw takes back a request that has not left, and its handshake.
+func (s *shard) withdraw(p *member, ref uint64) {
+	if to, waited := p.left(ref); waited {
+		p.sessions.drop(to)
+		s.plan(p, s.now, event{kind: fails, peer: p.number, ref: ref, reason: node.NoNews, other: -1})
+	}
+}
+
+// departure is a request that waits for the session to a peer.
+type departure struct {
+	ref uint64
+	to  int32
+}
+
+// left notes that a request does not wait for its session any more. It is false if
+// it did not.
+func (p *member) left(ref uint64) (to int32, waited bool) {
+	i := slices.IndexFunc(p.leaving, func(d departure) bool { return d.ref == ref })
+	if i < 0 {
+		return 0, false
+	}
+	to = p.leaving[i].to
+	p.leaving = slices.Delete(p.leaving, i, i+1)
+	return to, true
 }
 
 // received opens a peer's end of the session by which a request came. If it comes
@@ -50,7 +108,7 @@ func (s *shard) received(p *member, request event) (number uint64) {
 		if request.dial == 0 {
 			in.late = s.rtt(p, request.other)
 			in.dial = in.late
-			s.count(request.priority, sessionBytes)
+			s.count(request.protocol, request.priority, sessionBytes)
 		}
 		p.node.Tell(s.now, node.Met{Peer: s.world.peers[request.other].id, Server: true})
 	}
@@ -76,7 +134,7 @@ func (s *shard) reply(p *member, number uint64, ev event) {
 	if !ok {
 		return
 	}
-	s.count(in.priority, s.world.size(in.protocol, ev.body))
+	s.count(in.protocol, in.priority, s.world.size(in.protocol, ev.body))
 	s.answer(p, in, ev)
 }
 
@@ -92,7 +150,7 @@ func (s *shard) answer(p *member, in inbound, ev event) {
 // on an old session the sender tries for a while, and then takes it for dead.
 func (s *shard) inVain(p *member, ev event) {
 	switch {
-	case ev.kind != receives || s.world.cfg.Datagrams:
+	case ev.kind != receives && ev.kind != knocks || s.world.cfg.Datagrams:
 	case ev.dial > 0:
 		at := max(ev.since+dialTimeout, s.now+s.rtt(p, ev.other)/2)
 		s.plan(p, at, event{kind: fails, peer: ev.other, ref: ev.ref, reason: node.Unreachable, other: p.number})
@@ -105,12 +163,18 @@ func (s *shard) rtt(p *member, other int32) time.Duration {
 	return s.world.cfg.RTT(int(p.place), int(s.world.peers[other].place))
 }
 
+// cut reports whether no message passes between two peers now.
+func (s *shard) cut(p *member, other int32) bool {
+	cut := s.world.cfg.Cut
+	return cut != nil && cut(int(p.place), int(s.world.peers[other].place), s.now)
+}
+
 // way returns how long a message takes to another peer, or that it never arrives.
 func (s *shard) way(p *member, other int32) (time.Duration, bool) {
-	cfg := &s.world.cfg
-	if cfg.Cut != nil && cfg.Cut(int(p.place), int(s.world.peers[other].place), s.now) {
+	if s.cut(p, other) {
 		return 0, false
 	}
+	cfg := &s.world.cfg
 	return way(&p.dice, cfg.Jitter, cfg.Loss, s.rtt(p, other))
 }
 
@@ -139,7 +203,10 @@ func (w *World) size(protocol wire.Protocol, body any) int {
 	return messageBytes
 }
 
-func (s *shard) count(priority wire.Priority, bytes int) {
+func (s *shard) count(protocol wire.Protocol, priority wire.Priority, bytes int) {
+	if protocol == wire.Roster {
+		s.roster += int64(bytes)
+	}
 	if priority == wire.Background {
 		s.background += int64(bytes)
 	} else {

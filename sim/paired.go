@@ -16,8 +16,8 @@ type Paired struct {
 	Pairs int     `json:"pairs"` // operations that were compared
 }
 
-// pair compares values one by one.
-func pair(first, second []float64) Paired {
+// Pair compares values one by one, in milliseconds.
+func Pair(first, second []float64) Paired {
 	difference := make([]float64, len(first))
 	for i := range first {
 		difference[i] = second[i] - first[i]

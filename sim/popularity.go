@@ -76,6 +76,9 @@ func ReadPopularity(r io.Reader, name string) (*Popularity, error) {
 // Records returns the number of records.
 func (p *Popularity) Records() int { return len(p.upTo) }
 
+// Draw returns the rank of a record, counted from 0, with one draw.
+func (p *Popularity) Draw(from *stat.Stream) int { return p.draw(from, p.Records()) }
+
 // draw returns a record of n, with one draw.
 func (p *Popularity) draw(from *stat.Stream, n int) int {
 	if p == nil {

@@ -1,6 +1,9 @@
 package sim
 
 import (
+	"cmp"
+	"math/bits"
+	"slices"
 	"time"
 
 	"github.com/shoalnet/shoal/node"
@@ -18,11 +21,13 @@ const (
 	closes                   // a session has been silent for too long
 	told                     // the driver tells something at once
 	acts                     // the driver does something
+	knocks                   // a handshake arrives, with the request that waits for it
+	reaches                  // a handshake comes back: the session is there
 )
 
 // String returns the word that a trace has for it.
 func (k kind) String() string {
-	return [...]string{"", "wake", "receive", "answer", "fail", "close", "tell", "act"}[k]
+	return [...]string{"", "wake", "receive", "answer", "fail", "close", "tell", "act", "knock", "reach"}[k]
 }
 
 // event is something that will happen. Which fields mean something depends on
@@ -55,13 +60,36 @@ func (d due) before(other due) bool {
 	return d.at < other.at || d.at == other.at && d.made < other.made
 }
 
-// queue is a heap of four children a node: fewer levels, and siblings share a
-// cache line. Events lie apart from it, so that little is moved.
+// Ticks of the queue: a fine one is 2^tickBits ns, about a millisecond, a coarse
+// one 2^fineBits fine ones, about nine seconds.
+const (
+	tickBits   = 20
+	fineBits   = 13
+	coarseBits = 9
+)
+
+// queue holds what is due. Most of it is due soon, and what is due in the same
+// tick is put in order only when its turn comes: a hierarchical timing wheel
+// (Varghese and Lauck, SOSP 1987) whose present tick is a heap, so that the order
+// is that of one heap over all. Events lie apart from it, so that little is moved.
 type queue struct {
-	heap  []due
 	slots []event
 	free  []int32
+	len   int
+
+	tick   int64    // up to it all is in the heap
+	heap   heap     // of the present tick
+	fine   [][]due  // by tick modulo their number: the rest of the present coarse tick
+	coarse [][]due  // by coarse tick modulo their number: the next ones
+	far    heap     // all behind
+	inFine int      // events in fine,
+	inRest int      // and in coarse
+	filled occupied // places of fine
+	spare  [][]due  // memory of ticks that have passed
 }
+
+// occupied has a bit for each place of a wheel that is not empty.
+type occupied [1 << fineBits / 64]uint64
 
 func (q *queue) push(at time.Duration, made uint64, ev event) {
 	var slot int32
@@ -72,55 +100,186 @@ func (q *queue) push(at time.Duration, made uint64, ev event) {
 		slot = int32(len(q.slots))
 		q.slots = append(q.slots, ev)
 	}
-	d := due{at, made, slot}
-	q.heap = append(q.heap, d)
-	i := len(q.heap) - 1
-	for i > 0 {
-		up := (i - 1) / 4
-		if q.heap[up].before(d) {
-			break
-		}
-		q.heap[i] = q.heap[up]
-		i = up
+	q.len++
+	q.place(due{at, made, slot})
+}
+
+// place puts an event where its time belongs.
+func (q *queue) place(d due) {
+	tick := int64(d.at >> tickBits)
+	switch ahead := tick>>fineBits - q.tick>>fineBits; {
+	case tick <= q.tick:
+		q.heap.push(d)
+	case ahead == 0:
+		q.placeFine(tick, d)
+	case ahead < 1<<coarseBits:
+		q.inRest++
+		q.put(&q.coarse, tick>>fineBits&(1<<coarseBits-1), 1<<coarseBits, d)
+	default:
+		q.far.push(d)
 	}
-	q.heap[i] = d
+}
+
+func (q *queue) placeFine(tick int64, d due) {
+	i := tick & (1<<fineBits - 1)
+	q.inFine++
+	q.filled[i/64] |= 1 << (i % 64)
+	q.put(&q.fine, i, 1<<fineBits, d)
+}
+
+// put adds an event to a place of a wheel of a size.
+func (q *queue) put(wheel *[][]due, i int64, size int, d due) {
+	if *wheel == nil {
+		*wheel = make([][]due, size)
+	}
+	list := (*wheel)[i]
+	if list == nil && len(q.spare) > 0 {
+		list, q.spare = q.spare[len(q.spare)-1], q.spare[:len(q.spare)-1]
+	}
+	(*wheel)[i] = append(list, d)
+}
+
+// take empties a place of a wheel.
+func (q *queue) take(wheel [][]due, i int64) []due {
+	if wheel == nil || wheel[i] == nil {
+		return nil
+	}
+	list := wheel[i]
+	wheel[i] = nil
+	return list
+}
+
+// done takes back the memory of a place.
+func (q *queue) done(list []due) {
+	if list != nil {
+		q.spare = append(q.spare, list[:0])
+	}
+}
+
+// turn goes on to the next tick in which something is due. There must be one.
+func (q *queue) turn() {
+	for q.inFine == 0 {
+		if q.inRest > 0 {
+			q.turnCoarse(q.tick>>fineBits + 1)
+		} else {
+			q.turnCoarse(int64(q.far[0].at >> (tickBits + fineBits)))
+		}
+	}
+	i := q.nextFilled(q.tick & (1<<fineBits - 1))
+	q.tick = q.tick&^(1<<fineBits-1) | i
+	list := q.take(q.fine, i)
+	q.inFine -= len(list)
+	q.filled[i/64] &^= 1 << (i % 64)
+	slices.SortFunc(list, func(a, b due) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.made, b.made))
+	})
+	q.heap = append(q.heap, list...) // what is sorted is a heap
+	q.done(list)
+}
+
+// nextFilled returns the first place of fine from i on that is not empty. There
+// must be one.
+func (q *queue) nextFilled(i int64) int64 {
+	word := i / 64
+	rest := q.filled[word] >> (i % 64) << (i % 64)
+	for rest == 0 {
+		word++
+		rest = q.filled[word]
+	}
+	return word*64 + int64(bits.TrailingZeros64(rest))
+}
+
+// turnCoarse goes on to the begin of a coarse tick.
+func (q *queue) turnCoarse(to int64) {
+	q.tick = to << fineBits
+	list := q.take(q.coarse, to&(1<<coarseBits-1))
+	q.inRest -= len(list)
+	for _, d := range list {
+		q.spread(d)
+	}
+	q.done(list)
+	for len(q.far) > 0 && int64(q.far[0].at>>(tickBits+fineBits)) < to+1<<coarseBits {
+		q.spread(q.far.pop())
+	}
+}
+
+// spread places an event of the tick that begins, or of a later one.
+func (q *queue) spread(d due) {
+	if tick := int64(d.at >> tickBits); tick == q.tick {
+		q.placeFine(tick, d)
+		return
+	}
+	q.place(d)
 }
 
 // next returns when the next event is due.
 func (q *queue) next() (time.Duration, bool) {
-	if len(q.heap) == 0 {
+	if q.len == 0 {
 		return 0, false
+	}
+	if len(q.heap) == 0 {
+		q.turn()
 	}
 	return q.heap[0].at, true
 }
 
 // pop removes the next event. There must be one.
 func (q *queue) pop() (time.Duration, event) {
-	first := q.heap[0]
-	last := q.heap[len(q.heap)-1]
-	q.heap = q.heap[:len(q.heap)-1]
-	if n := len(q.heap); n > 0 {
-		i := 0
-		for {
-			least := 4*i + 1
-			if least >= n {
-				break
-			}
-			for child := least + 1; child < min(4*i+5, n); child++ {
-				if q.heap[child].before(q.heap[least]) {
-					least = child
-				}
-			}
-			if last.before(q.heap[least]) {
-				break
-			}
-			q.heap[i] = q.heap[least]
-			i = least
-		}
-		q.heap[i] = last
+	if len(q.heap) == 0 {
+		q.turn()
 	}
+	first := q.heap.pop()
 	ev := q.slots[first.slot]
 	q.slots[first.slot] = event{}
 	q.free = append(q.free, first.slot)
+	q.len--
 	return first.at, ev
+}
+
+// heap has four children a node: fewer levels, and siblings share a cache line.
+type heap []due
+
+func (h *heap) push(d due) {
+	q := append(*h, d)
+	*h = q
+	i := len(q) - 1
+	for i > 0 {
+		up := (i - 1) / 4
+		if q[up].before(d) {
+			break
+		}
+		q[i] = q[up]
+		i = up
+	}
+	q[i] = d
+}
+
+func (h *heap) pop() due {
+	q := *h
+	first, last := q[0], q[len(q)-1]
+	q = q[:len(q)-1]
+	*h = q
+	n := len(q)
+	if n == 0 {
+		return first
+	}
+	i := 0
+	for {
+		least := 4*i + 1
+		if least >= n {
+			break
+		}
+		for child := least + 1; child < min(4*i+5, n); child++ {
+			if q[child].before(q[least]) {
+				least = child
+			}
+		}
+		if last.before(q[least]) {
+			break
+		}
+		q[i] = q[least]
+		i = least
+	}
+	q[i] = last
+	return first
 }

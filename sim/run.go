@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"github.com/shoalnet/shoal/key"
+	"github.com/shoalnet/shoal/keyspace"
 	"github.com/shoalnet/shoal/node"
 	"github.com/shoalnet/shoal/node/kad"
+	"github.com/shoalnet/shoal/node/roster"
 	"github.com/shoalnet/shoal/place"
 	"github.com/shoalnet/shoal/stat"
 	"github.com/shoalnet/shoal/table"
@@ -19,6 +21,9 @@ import (
 
 // dawn is when a run starts on the peers' clocks: histories lie before it.
 const dawn = 10 * time.Minute
+
+// manyPeers is from how many on a network does not fit into processor caches by far.
+const manyPeers = 10_000
 
 // run is one network with its workload. Slots are spread over the shards of the
 // world; what belongs to a slot is touched by its shard alone.
@@ -34,7 +39,10 @@ type run struct {
 	stopped      bool          // no more operations
 	measured     time.Duration
 	maintenance  int64
+	rosterBytes  int64
+	rosters      rosters
 	entries      float64
+	stale        float64
 }
 
 // part is what happens in one shard.
@@ -75,6 +83,9 @@ func newRun(ctx context.Context, cfg EventsConfig) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Peers >= manyPeers {
+		largePages(cfg.Peers)
+	}
 	r := &run{cfg: cfg, places: places, slots: make([]slot, cfg.Peers)}
 	r.begins = dawn + cfg.Warmup
 	r.ends = r.begins + cfg.Duration
@@ -100,7 +111,8 @@ func (r *run) found() (err error) {
 	cfg := &r.cfg
 	links := WorldConfig{
 		RTT: r.places.RTT, Jitter: cfg.Jitter, Loss: cfg.Loss, Sessions: cfg.Sessions,
-		Protocols: []Protocol{Kademlia}, Seed: cfg.Seed, Trace: cfg.Trace,
+		Protocols: []Protocol{Kademlia, Roster}, Seed: cfg.Seed, Trace: cfg.Trace,
+		Handshakes: cfg.Knobs.Number("lookup.soft_factor") > 0,
 	}
 	if len(r.cuts) > 0 {
 		links.Cut = r.cut
@@ -169,7 +181,7 @@ func (r *run) populate(ctx context.Context) error {
 	nodes := make([]*node.Node, cfg.Peers)
 	known := neighbours(ids)
 	k := cfg.Knobs.Int("kad.replication")
-	err := spread(ctx, cfg.Peers, max(cfg.Workers, 1), func(int) func(int) error {
+	err := Spread(ctx, cfg.Peers, max(cfg.Workers, 1), func(int) func(int) error {
 		h := history{run: r, ids: ids, met: make([]int32, len(ids))}
 		return func(i int) (err error) {
 			if nodes[i], err = r.node(ids[i], uint64(i)); err != nil {
@@ -215,15 +227,19 @@ func (r *run) expect() error {
 }
 
 func (r *run) node(id key.ID, seed uint64) (*node.Node, error) {
+	protocols := []node.NewProtocol{kad.New}
+	if roster.Wanted(r.cfg.Knobs) {
+		protocols = append(protocols, roster.New)
+	}
 	return node.New(node.Config{
 		Self: id, Space: space, Knobs: r.cfg.Knobs, Seed: stat.Hash(r.cfg.Seed, seed), Server: true,
-		Protocols: []node.NewProtocol{kad.New},
+		Protocols: protocols,
 	})
 }
 
 // neighbourhood finds the peers closest to an identifier.
 type neighbourhood struct {
-	pop    *population
+	pop    *keyspace.Population
 	byRank []int
 }
 
@@ -237,13 +253,13 @@ func neighbours(ids []key.ID) neighbourhood {
 	for rank, i := range n.byRank {
 		sorted[rank] = ids[i].Short()
 	}
-	n.pop = populationOf(sorted)
+	n.pop = keyspace.Of(sorted)
 	return n
 }
 
 // nearest returns the indices of the k closest, closest first.
 func (n *neighbourhood) nearest(id key.ID, k int) []int {
-	ranks := n.pop.nearest(id.Short(), k)
+	ranks := n.pop.Nearest(id.Short(), k)
 	found := make([]int, len(ranks))
 	for i, rank := range ranks {
 		found[i] = n.byRank[rank]
@@ -279,10 +295,10 @@ func (h *history) fill(known *neighbourhood, perBucket int) {
 	draw := stat.NewStream(h.run.cfg.Seed, "sim.known", uint64(h.slot))
 	self := h.ids[h.slot].Short()
 	for b := range 64 {
-		if lo, hi := known.pop.subtree(self, b); int(hi-lo) <= perBucket {
+		if lo, hi := known.pop.Subtree(self, b); int(hi-lo) <= perBucket {
 			return // those are the nearest
 		}
-		lo, hi := known.pop.subtree(self^1<<(63-b), b+1)
+		lo, hi := known.pop.Subtree(self^1<<(63-b), b+1)
 		for range min(perBucket, int(hi-lo)) {
 			h.meet(known.byRank[lo+uint32(draw.IntN(int(hi-lo)))])
 		}
@@ -316,7 +332,7 @@ func (r *run) connect() {
 		warm := stat.NewStream(r.cfg.Seed, "sim.warm", uint64(i))
 		for b := range t.Buckets() {
 			for _, c := range t.Bucket(b) {
-				if other := r.world.index[c.Peer.Short()]; (warm.Float64() < r.cfg.Warm || c.Member) && r.world.peers[other].node != nil {
+				if other, _ := r.world.index.find(c.Peer.Short()); (warm.Float64() < r.cfg.Warm || c.Member) && r.world.peers[other].node != nil {
 					members[i] = append(members[i], other)
 				}
 			}
@@ -422,14 +438,14 @@ func (r *run) beat() time.Duration {
 func (r *run) play(ctx context.Context, progress func(passed, total time.Duration, begun int)) error {
 	var halt atomic.Bool
 	defer context.AfterFunc(ctx, func() { halt.Store(true) })()
-	before := 0 // bytes of maintenance when measuring begins
+	var before spent // when measuring begins
 	for now, beat := dawn, r.beat(); ; {
 		if ctx.Err() != nil {
 			r.abandon(before)
 			return fmt.Errorf("sim: stopped: %w", ctx.Err())
 		}
 		if now == r.begins {
-			before = r.sum(func(p *part) int { return int(p.shard.background) })
+			before = r.spent()
 		}
 		begun := r.sum(func(p *part) int { return len(p.samples) })
 		if !r.stopped && (now >= r.ends || r.cfg.Lookups > 0 && begun >= r.cfg.Lookups) {
@@ -461,7 +477,7 @@ func (r *run) sum(of func(p *part) int) (n int) {
 }
 
 // abandon leaves out what is still under way.
-func (r *run) abandon(before int) {
+func (r *run) abandon(before spent) {
 	if !r.stopped && r.world.Now() > r.begins {
 		r.stop(before)
 	}
@@ -473,17 +489,33 @@ func (r *run) abandon(before int) {
 }
 
 // stop ends the measuring: what is under way comes to its end, nothing new begins.
-func (r *run) stop(before int) {
+func (r *run) stop(before spent) {
 	r.stopped = true
 	now := r.world.Now()
 	r.measured = now - r.begins
-	r.maintenance = int64(r.sum(func(p *part) int { return int(p.shard.background) }) - before)
-	members, peers := 0, 0
+	after := r.spent()
+	r.maintenance, r.rosterBytes = after.background-before.background, after.roster-before.roster
+	members, gone, peers := 0, 0, 0
 	for i := range r.slots {
 		if peer := r.peer(i, now); peer >= 0 && r.world.Node(peer) != nil {
-			members += r.world.Node(peer).Table().Len()
+			t := r.world.Node(peer).Table()
+			members += t.Len()
+			gone += r.gone(t)
 			peers++
+			r.call(r.world.Node(peer), peer, now)
 		}
 	}
-	r.entries = ratio(members, peers)
+	r.entries, r.stale = ratio(members, peers), ratio(gone, members)
+}
+
+// gone counts the members of a table that are not there any more.
+func (r *run) gone(t *table.Table) (n int) {
+	for b := range t.Buckets() {
+		for _, c := range t.Bucket(b) {
+			if other, known := r.world.index.find(c.Peer.Short()); c.Member && known && r.world.Node(int(other)) == nil {
+				n++
+			}
+		}
+	}
+	return n
 }

@@ -1,62 +1,132 @@
 package sim
 
 import (
-	"slices"
+	"bytes"
 	"time"
 
 	"github.com/shoalnet/shoal/key"
 )
 
-// session is one side's end of a session: the other peer's number, and in the
-// lowest bit whether that one is in our routing table. A peer searches all of its
-// sessions for each message, so they are small.
-type session uint32
-
-func sessionTo(other int32, kept bool) session {
-	s := session(other) << 1
-	if kept {
-		s |= 1
-	}
-	return s
+// sessions are one peer's ends of its sessions: to members of its routing table
+// and to others, which are given up first.
+type sessions struct {
+	kept, other recency
 }
 
-func (s session) kept() bool { return s&1 != 0 }
-
-// sessions are those of one peer, the one used last at the end.
-type sessions []session
-
-// index returns where the session to a peer is, -1 if there is none.
-func (s sessions) index(other int32) int {
-	for i, found := range slices.Backward(s) {
-		if found>>1 == session(other) {
-			return i
-		}
+// of returns the list in which sessions to such peers are.
+func (s *sessions) of(kept bool) *recency {
+	if kept {
+		return &s.kept
 	}
-	return -1
+	return &s.other
+}
+
+func (s *sessions) len() int { return s.kept.live + s.other.live }
+
+func (s *sessions) has(other int32) bool {
+	return s.kept.index(other) >= 0 || s.other.index(other) >= 0
 }
 
 // use marks the session to a peer as used last. It is false if there is none.
-func (s sessions) use(other int32) bool {
-	i := s.index(other)
-	if i < 0 {
-		return false
-	}
-	found := s[i]
-	copy(s[i:], s[i+1:])
-	s[len(s)-1] = found
-	return true
-}
+func (s *sessions) use(other int32) bool { return s.other.use(other) || s.kept.use(other) }
 
 func (s *sessions) drop(other int32) {
-	if i := s.index(other); i >= 0 {
-		*s = slices.Delete(*s, i, i+1)
+	if !s.other.drop(other) {
+		s.kept.drop(other)
 	}
 }
 
-// victim returns the index of the session to give up: of those to peers outside
-// the routing table the one that was not used for longest, else of all.
-func (s sessions) victim() int {
-	return max(slices.IndexFunc(s, func(x session) bool { return !x.kept() }), 0)
+// evict gives up the session that was not used for longest, of those to peers
+// outside the routing table if there are any.
+func (s *sessions) evict() {
+	if !s.other.evict() {
+		s.kept.evict()
+	}
+}
+
+// recency is a list of peers in the order of their last use. Who is used again
+// leaves a hole and moves to the end; holes are closed when the memory is full. So
+// a use touches few lines of memory, whatever the length.
+type recency struct {
+	tags  []byte  // of the peers, to look through many at once
+	peers []int32 // numbers, or hole
+	front int     // before it are only holes
+	live  int     // that are no holes
+}
+
+const hole = -1
+
+// index returns where a peer stands, -1 if it does not.
+func (r *recency) index(peer int32) int {
+	for from := r.front; ; from++ {
+		i := bytes.IndexByte(r.tags[from:], byte(peer))
+		if i < 0 {
+			return -1
+		}
+		if from += i; r.peers[from] == peer {
+			return from
+		}
+	}
+}
+
+// push puts a peer that is not in the list to its end.
+func (r *recency) push(peer int32) {
+	if len(r.peers) == cap(r.peers) {
+		r.close()
+	}
+	r.tags, r.peers = append(r.tags, byte(peer)), append(r.peers, peer)
+	r.live++
+}
+
+// close closes the holes and makes room for a quarter more.
+func (r *recency) close() {
+	tags, peers := r.tags[:0], r.peers[:0]
+	if room := r.live + r.live/4 + 4; room > cap(peers) || room < cap(peers)/2 {
+		tags, peers = make([]byte, 0, room), make([]int32, 0, room)
+	}
+	for _, p := range r.peers[r.front:] {
+		if p != hole {
+			tags, peers = append(tags, byte(p)), append(peers, p)
+		}
+	}
+	r.tags, r.peers, r.front = tags, peers, 0
+}
+
+// empty makes a hole.
+func (r *recency) empty(i int) {
+	r.peers[i] = hole
+	r.live--
+	for r.front < len(r.peers) && r.peers[r.front] == hole {
+		r.front++
+	}
+}
+
+// use moves a peer to the end. It is false if it is not in the list.
+func (r *recency) use(peer int32) bool {
+	i := r.index(peer)
+	if i >= 0 && i < len(r.peers)-1 {
+		r.empty(i)
+		r.push(peer)
+	}
+	return i >= 0
+}
+
+func (r *recency) drop(peer int32) bool {
+	i := r.index(peer)
+	if i >= 0 {
+		r.empty(i)
+	}
+	return i >= 0
+}
+
+// evict drops the peer that was not used for longest. It is false if there is
+// none.
+func (r *recency) evict() bool {
+	if r.live == 0 {
+		return false
+	}
+	r.empty(r.front)
+	return true
 }
 
 // opening is a session whose handshake is under way.
@@ -78,22 +148,31 @@ func (p *member) wait(other int32, now time.Duration) time.Duration {
 // connect enters a session at one end. If there are too many, another one is
 // given up; its other end finds out when it is used next.
 func (s *shard) connect(p *member, other int32, handshake time.Duration) {
-	if len(p.sessions) >= s.world.cfg.Sessions {
-		i := p.sessions.victim()
-		p.sessions = slices.Delete(p.sessions, i, i+1)
+	if p.sessions.len() >= s.world.cfg.Sessions {
+		p.sessions.evict()
 	}
-	p.sessions = append(p.sessions, sessionTo(other, p.node.Table().Member(s.world.peers[other].id)))
+	p.sessions.of(p.node.Table().Member(s.world.peers[other].id)).push(other)
 	if handshake > 0 {
-		p.opening = slices.DeleteFunc(p.opening, func(o opening) bool { return o.ready <= s.now || o.other == other })
-		p.opening = append(p.opening, opening{other, s.now + handshake})
+		p.began(other, s.now, handshake)
 	}
+}
+
+// began notes a handshake, and forgets those that have ended.
+func (p *member) began(other int32, now, handshake time.Duration) {
+	under := p.opening[:0]
+	for _, o := range p.opening {
+		if o.ready > now && o.other != other {
+			under = append(under, o)
+		}
+	}
+	p.opening = append(under, opening{other, now + handshake})
 }
 
 // keep notes that a peer has entered another's routing table, or left it.
 func (w *World) keep(p *member, id key.ID, kept bool) {
-	other, known := w.index[id.Short()]
-	if i := p.sessions.index(other); known && i >= 0 {
-		p.sessions[i] = sessionTo(other, kept)
+	other, known := w.index.find(id.Short())
+	if known && p.sessions.of(!kept).drop(other) {
+		p.sessions.of(kept).push(other)
 	}
 }
 
@@ -102,10 +181,10 @@ func (w *World) keep(p *member, id key.ID, kept bool) {
 // no room, or is gone.
 func (w *World) Connect(a, b int) bool {
 	p, q := w.peers[a], w.peers[b]
-	if a == b || p.node == nil || q.node == nil || len(p.sessions) >= w.cfg.Sessions || len(q.sessions) >= w.cfg.Sessions {
+	if a == b || p.node == nil || q.node == nil || p.sessions.len() >= w.cfg.Sessions || q.sessions.len() >= w.cfg.Sessions {
 		return false
 	}
-	if p.sessions.index(q.number) >= 0 {
+	if p.sessions.has(q.number) {
 		return false
 	}
 	p.shard.connect(p, q.number, 0)

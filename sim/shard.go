@@ -51,7 +51,7 @@ func (s *shard) act(maker *member, at time.Duration, do func()) {
 
 // step lets the next event happen. False means that nothing is left to happen.
 func (s *shard) step() bool {
-	if len(s.queue.heap) == 0 {
+	if s.queue.len == 0 {
 		return false
 	}
 	at, ev := s.queue.pop()
@@ -69,6 +69,9 @@ func (s *shard) step() bool {
 	switch {
 	case p.node == nil:
 		s.inVain(p, ev)
+	case ev.kind == knocks: // its node hears nothing of it
+		s.happened(p, ev)
+		s.knocked(p, ev)
 	case ev.kind != wakes || at == p.wakeAt: // else woken by something else since
 		s.happened(p, ev)
 		s.hear(p, ev)
@@ -91,8 +94,11 @@ func (s *shard) hear(p *member, ev event) {
 	case fails:
 		if ev.reason == node.Unreachable {
 			p.sessions.drop(ev.other)
+			p.left(ev.ref)
 		}
 		p.node.Tell(s.now, node.Failed{Ref: wire.Ref(ev.ref), Reason: ev.reason})
+	case reaches:
+		s.reached(p, ev)
 	case closes:
 		p.sessions.drop(ev.other)
 	default:
@@ -138,6 +144,8 @@ func (s *shard) do(p *member, r node.Request) {
 		s.send(p, r)
 	case node.Reply:
 		s.reply(p, r.Inbound, event{kind: answers, body: r.Body})
+	case node.Withdraw:
+		s.withdraw(p, uint64(r.Ref))
 	case node.Refuse:
 		s.reply(p, r.Inbound, event{kind: fails, reason: node.Rejected})
 	case node.Load:

@@ -35,9 +35,13 @@ type WorldConfig struct {
 	// open, and who is gone is silent at once. Sessions is not used then. Whoever
 	// receives a request learns that its sender serves, as in the Kademlia paper.
 	Datagrams bool
-	Protocols []Protocol
-	Validator Validator // nil: Numbered
-	Seed      uint64    // of jitter and loss
+	// Handshakes means that a session's set-up is told as soon as it is known:
+	// node.Reached. It costs two events for each, and is of use to peers whose
+	// lookups have soft deadlines.
+	Handshakes bool
+	Protocols  []Protocol
+	Validator  Validator // nil: Numbered
+	Seed       uint64    // of jitter and loss
 	// Trace, if not nil, is written a line for each event: time in ns, peer, what
 	// happens, reference.
 	Trace io.Writer
@@ -63,8 +67,8 @@ const (
 type World struct {
 	cfg       WorldConfig
 	peers     []*member
-	driver    *member          // on whose account acts are done that belong to no peer
-	index     map[uint64]int32 // peers by the first word of their identifiers
+	driver    *member // on whose account acts are done that belong to no peer
+	index     index
 	codecs    map[wire.Protocol]Codec
 	shards    []*shard
 	shardOf   func(place int) int
@@ -74,6 +78,7 @@ type World struct {
 // traffic counts bytes sent, by what they were sent for.
 type traffic struct {
 	foreground, background int64
+	roster                 int64 // of these, the roster's
 }
 
 // member is a peer of the world.
@@ -86,6 +91,7 @@ type member struct {
 	wakeAt   time.Duration
 	sessions sessions
 	opening  []opening
+	leaving  []departure
 	inward   inward
 	store    store
 	dice     stat.Stream // of what it sends
@@ -110,7 +116,7 @@ func NewWorld(cfg WorldConfig) (*World, error) {
 	if cfg.Validator == nil {
 		cfg.Validator = Numbered{}
 	}
-	w := &World{cfg: cfg, index: map[uint64]int32{}, codecs: map[wire.Protocol]Codec{}}
+	w := &World{cfg: cfg, codecs: map[wire.Protocol]Codec{}}
 	for _, p := range cfg.Protocols {
 		w.codecs[p.Number] = p.Codec
 	}
@@ -131,11 +137,10 @@ func (w *World) Add(n *node.Node, place int) (int, error) {
 
 // AddDead adds an identifier that others may know but that nobody answers for.
 func (w *World) AddDead(id key.ID, place int) (int, error) {
-	if _, taken := w.index[id.Short()]; taken {
+	peer := len(w.peers)
+	if !w.index.add(id.Short(), int32(peer)) {
 		return 0, fmt.Errorf("sim: two peers have identifiers that begin with %016x", id.Short())
 	}
-	peer := len(w.peers)
-	w.index[id.Short()] = int32(peer)
 	w.peers = append(w.peers, &member{
 		id: id, number: int32(peer), place: int32(place), shard: w.shards[w.shardOf(place)],
 		store: store{valid: w.cfg.Validator}, dice: *stat.NewStream(w.cfg.Seed, "sim.links", id.Short()),
@@ -153,7 +158,7 @@ func (w *World) start(peer int, n *node.Node) {
 // Kill makes a peer silent for good. Others learn it by asking in vain.
 func (w *World) Kill(peer int) {
 	p := w.peers[peer]
-	p.node, p.sessions, p.opening, p.inward, p.store, p.calls = nil, nil, nil, inward{}, store{}, nil
+	p.node, p.sessions, p.opening, p.leaving, p.inward, p.store, p.calls = nil, sessions{}, nil, nil, inward{}, store{}, nil
 }
 
 // Node returns the node of a peer, nil if it is gone.

@@ -143,6 +143,31 @@ func TestGone(t *testing.T) {
 	}
 }
 
+// The counters of the buckets say what an operation has asked of whom, in the
+// simulator as elsewhere: they are those of the table.
+func TestBucketCounters(t *testing.T) {
+	w := tiny(t, WorldConfig{}, 0b0000_0000, 0b1000_0000, 0b1100_0000, 0b0100_0000, 0b0110_0000)
+	w.Kill(2)
+	counted := func() (answered, failed [2]uint64) {
+		for b := range answered {
+			s := w.Node(0).Table().Stats(w.Now(), b)
+			answered[b], failed[b] = s.Answered, s.Failed
+		}
+		return answered, failed
+	}
+	before, _ := counted()
+	r := call(t, w, 0, kad.Call{Op: kad.OpClosest, Target: key.FromByte(0b1111_1111)})
+	w.Run(w.Now() + 20*time.Second)
+	answered, failed := counted()
+	if failed != [2]uint64{1, 0} || answered[0]-before[0] != 1 || answered[1]-before[1] != 2 || r.Stats.Messages != 4 {
+		t.Errorf("answered %v since %v, failed %v, of %d messages", answered, before, failed, r.Stats.Messages)
+	}
+	s := w.Node(0).Table().Stats(w.Now(), 1)
+	if s.Members != 2 || s.RTT.Median != 100*time.Millisecond || s.Success() != 1 || s.Utilization() != 0.1 {
+		t.Errorf("bucket 1: %+v", s)
+	}
+}
+
 // A datagram needs no session: the first one is as fast as the next, costs its
 // own bytes, and makes the receiver know its sender.
 func TestDatagrams(t *testing.T) {
@@ -398,7 +423,9 @@ func TestQueue(t *testing.T) {
 		made := uint64(0)
 		t.Repeat(map[string]func(*rapid.T){
 			"push": func(t *rapid.T) {
-				at := now + time.Duration(rapid.IntRange(0, 5).Draw(t, "after"))
+				// Within a tick, a wheel, both wheels, or behind them.
+				most := rapid.SampledFrom([]time.Duration{5, 5 * time.Millisecond, 20 * time.Second, 5 * time.Hour}).Draw(t, "most")
+				at := now + time.Duration(rapid.Int64Range(0, int64(most)).Draw(t, "after"))
 				made++
 				q.push(at, made, event{ref: made})
 				want = append(want, due{at: at, made: made})

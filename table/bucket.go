@@ -18,24 +18,32 @@ type bucket struct {
 	pool    []contact
 	wide    []wide // nil while all is 0
 	members int
-	silent  int // of the pool: never answered
-	failing int // of the pool: failed when last asked
+	known   int   // no spare before this place is silent: where to look for one
+	silent  int32 // of the pool: never answered
+	failing int32 // of the pool: failed when last asked
+	// answers and misses are of all requests to peers of the bucket, also to those
+	// that it did not know. A miss is rare: its number has four bytes.
+	answers uint64
+	misses  uint32
 	dirty   bool
 	// dueAt is when somebody here is to be probed, 0 if that is to be looked for.
 	// Whatever may change it sets it to 0.
 	dueAt time.Duration
 }
 
-// contact is what is known about a peer: 24 bytes, because a peer of a large
+// contact is what is known about a peer: 32 bytes, because a peer of a large
 // network knows nearly a thousand.
 type contact struct {
 	lastHeard time.Duration
 	rtt       uint32 // smoothed answer time in nanoseconds, 0: none was measured
 	fastest   uint32 // the fastest answer in microseconds
 	seq       uint32 // order of acquaintance
+	since     int32  // second in which it first answered, if it is aged
 	failures  uint8
 	answered  bool
 	probed    bool // a probe is out, see Table.probes
+	hearsay   bool // others named it, and it never showed itself
+	aged      bool // since is known
 }
 
 // wide is the rest: of the identifier, where it has more than 64 bits, and the
@@ -122,6 +130,7 @@ func (k *bucket) replace(i int, id *key.ID, c contact) {
 func (k *bucket) put(i int, id *key.ID, c contact) {
 	k.tags[i], k.heads[i], k.pool[i] = tagOf(id), id[0], c
 	k.count(&c, 1)
+	k.known = min(k.known, i)
 	if k.wide != nil || id[1]|id[2]|id[3] != 0 {
 		k.widen()
 		k.wide[i] = wide{tail: [3]uint64(id[1:])}
@@ -130,7 +139,7 @@ func (k *bucket) put(i int, id *key.ID, c contact) {
 
 // delete takes a contact out of the pool.
 func (k *bucket) delete(i int) {
-	k.dueAt = 0
+	k.dueAt, k.known = 0, 0
 	k.count(&k.pool[i], -1)
 	k.tags, k.heads, k.pool = deleted(k.tags, i), deleted(k.heads, i), deleted(k.pool, i)
 	if k.wide != nil {
@@ -140,6 +149,7 @@ func (k *bucket) delete(i int) {
 
 // promote moves a contact forward from place i to place n.
 func (k *bucket) promote(i, n int) {
+	k.known = 0
 	rotate(k.tags[n : i+1])
 	rotate(k.heads[n : i+1])
 	rotate(k.pool[n : i+1])
@@ -161,7 +171,7 @@ func rotate[T any](s []T) {
 }
 
 // count adds a contact to the silent and the failing, or takes it out.
-func (k *bucket) count(c *contact, by int) {
+func (k *bucket) count(c *contact, by int32) {
 	if !c.answered {
 		k.silent += by
 	}
@@ -180,7 +190,11 @@ func (k *bucket) worstSpare() int {
 	if k.failing == 0 {
 		last = silent
 	}
-	for i := k.members; i < len(k.pool) && rank < last; i++ {
+	from := k.members
+	if k.failing == 0 && k.silent > 0 { // who is silent is the worst there can be
+		from = max(from, k.known)
+	}
+	for i := from; i < len(k.pool) && rank < last; i++ {
 		c := &k.pool[i]
 		r := int64(c.rtt)
 		switch {
@@ -193,11 +207,22 @@ func (k *bucket) worstSpare() int {
 			worst, rank = i, r
 		}
 	}
+	if rank == silent {
+		k.known = worst
+	}
 	return worst
 }
 
 // eligible reports whether a contact may be chosen without reserve.
 func (c *contact) eligible() bool { return c.answered && c.failures == 0 }
+
+// dates notes that a contact has been there for an age, if that is more than we knew.
+func (c *contact) dates(now, age time.Duration) {
+	since := int32(max((now-age)/time.Second, math.MinInt32))
+	if age > 0 && (!c.aged || since < c.since) {
+		c.since, c.aged = since, true
+	}
+}
 
 // time returns the smoothed answer time, 0 if none was measured.
 func (c *contact) time() time.Duration { return time.Duration(c.rtt) }

@@ -60,6 +60,12 @@ func Knobs() []knob.Knob {
 			Source: "Kademlia paper, section 4.1, replacement cache; the size is ours",
 		},
 		{
+			Name: "table.soft", Kind: knob.Float, Min: 0, Max: 4, Default: "0",
+			Scope: knob.Node, Guards: guards, Zero: "a bucket never has more places than its size",
+			Doc:    "places above its size that a bucket may have while memory is idle, as a share of it; they go as memory gets scarce",
+			Source: "ours",
+		},
+		{
 			Name: "table.failures", Unit: "requests", Kind: knob.Int, Min: 1, Max: 10, Default: "2", Stock: "1",
 			Scope: knob.Node, Guards: guards, Doc: "failed requests in a row after which a member is dropped",
 			Source: "go-libp2p-kad-dht drops at the first",
@@ -75,14 +81,20 @@ func Knobs() []knob.Knob {
 			Source: "go-libp2p-kad-dht, amino constants",
 		},
 		{
-			Name: "table.probe_per_min", Unit: "requests/min", Kind: knob.Float, Scale: knob.Log, Min: 0, Max: 600, Default: "6", Stock: "0",
-			Scope: knob.Node, Zero: "probe silent members only", Guards: []string{"bytes"},
-			Doc:    "budget for measuring spares whose answer time is not known",
-			Source: "ours: 16 samples a bucket gain most of the latency",
+			Name: "table.probe_budget", Unit: "bytes/s", Kind: knob.Float, Scale: knob.Log, Min: 0, Max: 2000, Default: "40", Stock: "0",
+			Scope: knob.Node, Zero: "none", Guards: []string{"bytes"},
+			Doc:    "what may be spent on probes, of doubtful members and of spares whose answer time is not known in turn",
+			Source: "Accordion (NSDI 2005): a budget in bytes; ours: 16 samples a bucket gain most of the latency",
+		},
+		{
+			Name: "table.stale", Kind: knob.Float, Scale: knob.Log, Min: 0, Max: 0.5, Default: "0.003", Stock: "0",
+			Scope: knob.Node, Zero: "members are probed after table.probe_after, however old they are", Guards: []string{"bytes", "success"},
+			Doc:    "share of the members that may be gone, by their ages and silences, before doubtful ones are probed",
+			Source: "ours; the survival model is that of Accordion (NSDI 2005), section 4.3, with a tail that is learned",
 		},
 		{
 			Name: "table.probe_after", Kind: knob.Duration, Scale: knob.Log, Min: float64(10 * time.Second), Max: float64(6 * time.Hour), Default: "10m", Stock: "43m0s",
-			Scope: knob.Node, Guards: []string{"bytes"}, Doc: "silence after which a member is asked whether it still answers",
+			Scope: knob.Node, Guards: []string{"bytes"}, Doc: "silence after which a member is asked whether it still answers; not used with table.stale",
 			Source: "go-libp2p-kad-dht: ln(1/20)/ln(1-10/20) x 10 min",
 		},
 	}
@@ -94,10 +106,12 @@ type Settings struct {
 	Admission      Admission
 	RandomShare    float64
 	Spares         int
+	Soft           float64 // share of the size
 	Failures       int
-	GroupPerBucket int // 0: no limit
-	GroupTotal     int // 0: no limit
-	ProbePerMin    float64
+	GroupPerBucket int     // 0: no limit
+	GroupTotal     int     // 0: no limit
+	ProbeBudget    float64 // bytes a second
+	Stale          float64 // 0: ProbeAfter decides
 	ProbeAfter     time.Duration
 }
 
@@ -108,10 +122,12 @@ func SettingsOf(c knob.Config) Settings {
 		Admission:      Admission(c.Int("table.admission")),
 		RandomShare:    c.Number("table.random_share"),
 		Spares:         c.Int("table.spares"),
+		Soft:           c.Number("table.soft"),
 		Failures:       c.Int("table.failures"),
 		GroupPerBucket: c.Int("table.group_per_bucket"),
 		GroupTotal:     c.Int("table.group_total"),
-		ProbePerMin:    c.Number("table.probe_per_min"),
+		ProbeBudget:    c.Number("table.probe_budget"),
+		Stale:          c.Number("table.stale"),
 		ProbeAfter:     c.Duration("table.probe_after"),
 	}
 }

@@ -23,18 +23,18 @@ func (t *Table) reselect(b int) {
 	chosen := t.choose(b)
 	t.count(k, 1)
 	for i := range was {
-		if !chosen[i] {
-			t.changed(k, i, false)
+		if !chosen[i].Member() {
+			t.changed(k, i, k.reason(i, chosen[i]))
 		}
 	}
 	for i := was; i < len(chosen); i++ {
-		if chosen[i] {
-			t.changed(k, i, true)
+		if chosen[i].Member() {
+			t.changed(k, i, chosen[i])
 		}
 	}
 	k.members = 0
 	for i := range chosen { // the chosen to the front, keeping order
-		if chosen[i] {
+		if chosen[i].Member() {
 			k.promote(i, k.members)
 			k.members++
 		}
@@ -57,7 +57,7 @@ func (t *Table) stands(b int) bool {
 	if t.limited() && k.wide != nil {
 		return false
 	}
-	size, eligible, members, last := t.set.size(b), 0, 0, uint32(0)
+	size, eligible, members, last := t.size(b), 0, 0, uint32(0)
 	for i := range k.pool {
 		c := &k.pool[i]
 		if !c.eligible() {
@@ -89,14 +89,15 @@ type choice struct {
 	table  *Table
 	bucket *bucket
 	order  []int
-	chosen []bool
+	chosen []Reason
+	room   bool           // for all in order
 	groups map[uint32]int // chosen by group; nil without limits
 	left   int            // places not yet given
 }
 
-func (t *Table) choose(b int) []bool {
+func (t *Table) choose(b int) []Reason {
 	k := &t.buckets[b]
-	c := choice{table: t, bucket: k, order: make([]int, 0, len(k.pool)), chosen: make([]bool, len(k.pool)), left: t.set.size(b)}
+	c := choice{table: t, bucket: k, order: make([]int, 0, len(k.pool)), chosen: make([]Reason, len(k.pool)), left: t.size(b)}
 	if t.limited() {
 		c.groups = map[uint32]int{}
 	}
@@ -105,6 +106,7 @@ func (t *Table) choose(b int) []bool {
 			c.order = append(c.order, i)
 		}
 	}
+	c.room = len(c.order) <= c.left
 	slices.SortFunc(c.order, func(i, j int) int { return cmp.Compare(k.pool[i].seq, k.pool[j].seq) })
 	switch t.set.Admission {
 	case Balanced:
@@ -112,11 +114,11 @@ func (t *Table) choose(b int) []bool {
 	case Near:
 		c.nearest()
 	case Mixed:
-		c.take(c.order, int(float64(c.left)*t.set.RandomShare+0.5))
+		c.take(c.order, int(float64(c.left)*t.set.RandomShare+0.5), ByAge)
 		c.nearest()
 	default: // First takes them in order
 	}
-	c.take(c.order, c.left)
+	c.take(c.order, c.left, ByAge)
 	c.failing()
 	return c.chosen
 }
@@ -136,45 +138,49 @@ func (c *choice) nearest() {
 	}
 	byTime := slices.Clone(c.order)
 	slices.SortStableFunc(byTime, func(i, j int) int { return cmp.Compare(rank(i), rank(j)) })
-	c.take(byTime, c.left)
+	c.take(byTime, c.left, ByTime)
 }
 
 // failing lets members that have begun to fail keep places that nobody else
 // wants: a table that forgets everybody in a short outage cannot come back.
 func (c *choice) failing() {
 	for i := range c.bucket.members {
-		if c.left > 0 && !c.chosen[i] && c.bucket.pool[i].answered {
-			c.pick(i)
+		if c.left > 0 && !c.chosen[i].Member() && c.bucket.pool[i].answered {
+			c.pick(i, Unrivalled)
 		}
 	}
 }
 
 // take gives up to n places in the given order.
-func (c *choice) take(order []int, n int) {
+func (c *choice) take(order []int, n int, why Reason) {
 	for _, i := range order {
 		if n <= 0 || c.left <= 0 {
 			return
 		}
-		if c.pick(i) {
+		if c.pick(i, why) {
 			n--
 		}
 	}
 }
 
 // pick gives one a place unless it has one or its group has too many.
-func (c *choice) pick(i int) bool {
-	if c.chosen[i] || c.left <= 0 {
+func (c *choice) pick(i int, why Reason) bool {
+	if c.chosen[i].Member() || c.left <= 0 {
 		return false
 	}
 	if g := c.bucket.group(i); g != 0 && c.groups != nil {
 		set := &c.table.set
 		if set.GroupPerBucket > 0 && c.groups[g] >= set.GroupPerBucket ||
 			set.GroupTotal > 0 && c.table.groups[g]+c.groups[g] >= set.GroupTotal {
+			c.chosen[i] = Crowded
 			return false
 		}
 		c.groups[g]++
 	}
-	c.chosen[i] = true
+	if c.room && why != Unrivalled {
+		why = ByRoom
+	}
+	c.chosen[i] = why
 	c.left--
 	return true
 }
@@ -184,7 +190,7 @@ func (c *choice) pick(i int) bool {
 // report. Where n is odd, the side of the peer known longest gets one more.
 func (c *choice) balance(order []int, depth, n int) {
 	if n >= len(order) || len(order) <= 1 || depth >= c.table.space.Bits() {
-		c.take(order, n)
+		c.take(order, n, ByBalance)
 		return
 	}
 	var sides [2][]int

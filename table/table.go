@@ -31,16 +31,20 @@ const (
 	Answered             // it answered a request after RTT
 	Failed               // it did not answer a request
 	Left                 // it said that it serves no more: forget it
+	Named                // somebody else says that it exists: a candidate, but hearsay
 )
 
 // Event tells what was seen of a peer. RTT belongs to Answered: the time from
 // request to answer without session set-up. Group is the opaque number of the
-// peer's address group, 0 if unknown or exempt from the limits.
+// peer's address group, 0 if unknown or exempt from the limits. Age belongs to Seen:
+// for how long the peer has been there as far as somebody knew whom we trust, 0 if
+// that is not known.
 type Event struct {
 	Kind  Kind
 	Peer  key.ID
 	RTT   time.Duration
 	Group uint32
+	Age   time.Duration
 }
 
 // Probe is a peer to ask whether it answers. Verify: it never did, and must show
@@ -50,10 +54,11 @@ type Probe struct {
 	Verify bool
 }
 
-// Change says that a peer became a member or ceased to be one.
+// Change says that a peer became a member or ceased to be one, and why.
 type Change struct {
 	Peer   key.ID
 	Member bool
+	Why    Reason
 }
 
 // Contact is what the table knows about one peer, for those who look in.
@@ -61,6 +66,7 @@ type Contact struct {
 	Peer      key.ID
 	Member    bool
 	LastHeard time.Duration // the driver's time
+	Since     time.Duration // when it first answered, to the second; before 0 in an earlier life of the driver
 	RTT       time.Duration // smoothed answer time, 0 if none was measured, 4.29 s if it is longer
 	MinRTT    time.Duration // the fastest answer to the microsecond: the path, without anybody's queues
 	Failures  int           // in a row
@@ -76,10 +82,15 @@ type Table struct {
 	anyDirty bool
 	selected time.Duration // when buckets were last re-selected
 	probeAt  time.Duration // when to look for a newcomer or a silent member
-	sampleAt time.Duration // when the budget allows to measure a spare
+	spendAt  time.Duration // when the budget allows another probe
+	measure  bool          // it goes to a spare, not to a member
+	model    survival
 	typical  Smoothed      // answer times over all peers
 	recent   uint32        // the last 20 outcomes, a set bit for each failure
 	seq      uint32        // of the last newcomer
+	pressed  int8          // how scarce memory is, of pressureSteps
+	duds     uint8         // hearsay in a row that did not answer
+	restAt   time.Duration // when the next hearsay may be checked
 	scan     int           // bucket from which the next probe is looked for
 	probes   []probe       // handed out and not yet answered
 	set      Settings
@@ -114,6 +125,9 @@ func (t *Table) Configure(set Settings) {
 	for b := range t.buckets {
 		t.buckets[b].dueAt = 0
 		t.reselect(b)
+		if set.Soft > 0 {
+			t.fit(b)
+		}
 	}
 	t.anyDirty = false
 }
@@ -126,29 +140,36 @@ func (t *Table) Tell(now time.Duration, ev Event) {
 	b := t.bucketOf(&ev.Peer)
 	i := t.find(b, &ev.Peer)
 	switch ev.Kind {
-	case Seen:
+	case Seen, Named:
 		if i < 0 {
 			t.add(now, b, &ev)
 		} else {
-			t.setGroup(&t.buckets[b], i, ev.Group)
+			t.buckets[b].pool[i].hearsay = t.buckets[b].pool[i].hearsay && ev.Kind == Named
+			t.buckets[b].pool[i].dates(now, ev.Age)
+			t.regroup(b, i, ev.Group)
 		}
 	case Answered:
 		t.recent <<= 1
 		t.typical.Add(ev.RTT)
 		if i < 0 {
 			if i = t.add(now, b, &ev); i < 0 {
+				t.buckets[b].answers++
 				return
 			}
 		}
+		t.buckets[b].answers++
 		t.answered(now, b, i, ev.RTT)
 	case Failed:
 		t.recent = t.recent<<1 | 1
+		if b < len(t.buckets) {
+			t.buckets[b].misses++
+		}
 		if i >= 0 {
-			t.failed(b, i)
+			t.failed(now, b, i)
 		}
 	case Left:
 		if i >= 0 {
-			t.remove(b, i)
+			t.remove(b, i, Withdrew)
 		}
 	}
 }
@@ -160,14 +181,23 @@ func (t *Table) answered(now time.Duration, b, i int, rtt time.Duration) {
 	if c.probed || !c.eligible() || c.lastHeard+t.set.ProbeAfter == k.dueAt {
 		k.dueAt = 0
 	}
+	switch {
+	case !c.answered && !c.aged:
+		c.since, c.aged = int32(now/time.Second), true
+	case c.answered && t.set.Stale > 0:
+		t.model.saw(c, now, false)
+	}
 	c.lastHeard = now
 	t.reported(c)
 	c.hear(rtt)
 	if !c.eligible() {
+		if c.hearsay {
+			c.hearsay, t.duds, t.restAt = false, 0, 0
+		}
 		k.count(c, -1)
 		c.answered, c.failures = true, 0
 		t.mark(b)
-		if k.members < t.set.size(b) {
+		if k.members < t.size(b) {
 			t.reselect(b)
 		}
 		return
@@ -178,20 +208,28 @@ func (t *Table) answered(now time.Duration, b, i int, rtt time.Duration) {
 	}
 }
 
-// failed counts a failure and drops the peer after table.failures of them,
-// unless most of our own requests fail: then it is our link that is down.
-func (t *Table) failed(b, i int) {
+// failed counts a failure and drops the peer after table.failures of them, or after
+// the first if it was more likely gone than not, unless most of our own requests
+// fail: then it is our link that is down.
+func (t *Table) failed(now time.Duration, b, i int) {
 	k := &t.buckets[b]
 	c := &k.pool[i]
 	k.dueAt = 0
 	k.count(c, -1)
+	if c.hearsay && t.duds < math.MaxUint8 {
+		t.duds++
+	}
 	if c.failures < math.MaxUint8 {
 		c.failures++
 	}
 	k.count(c, 1)
 	t.reported(c)
-	if int(c.failures) >= t.set.Failures && !t.isolated() {
-		t.remove(b, i)
+	gone := int(c.failures) >= t.set.Failures || t.set.Stale > 0 && t.model.alive(c, now) < lost
+	if gone && !t.isolated() {
+		if c.answered && t.set.Stale > 0 {
+			t.model.saw(c, now, true)
+		}
+		t.remove(b, i, Dropped)
 		return
 	}
 	t.mark(b)
@@ -231,11 +269,12 @@ func (t *Table) add(now time.Duration, b int, ev *Event) int {
 		t.buckets = resized(t.buckets, b+1)[:b+1]
 	}
 	k := &t.buckets[b]
-	c := contact{lastHeard: now, seq: t.number()}
-	size := t.set.size(b)
+	c := contact{lastHeard: now, seq: t.number(), hearsay: ev.Kind == Named}
+	c.dates(now, ev.Age)
+	size := t.size(b)
 	if k.members < size {
 		k.dueAt = 0
-		if ev.Kind == Seen {
+		if ev.Kind != Answered {
 			t.probeAt = min(t.probeAt, now)
 		}
 	}
@@ -244,7 +283,7 @@ func (t *Table) add(now time.Duration, b int, ev *Event) int {
 		t.setGroup(k, len(k.pool)-1, ev.Group)
 		return len(k.pool) - 1
 	}
-	if ev.Kind == Seen && k.silent == 0 && k.failing == 0 {
+	if ev.Kind != Answered && k.silent == 0 && k.failing == 0 {
 		return -1 // everybody known is worth more than a stranger
 	}
 	i := k.worstSpare()
@@ -301,6 +340,29 @@ func (t *Table) setGroup(k *bucket, i int, group uint32) {
 	k.setGroup(i, group)
 }
 
+// regroup notes the address group of somebody who is known already. A member may
+// have answered before its group was known, and be one too many of it.
+func (t *Table) regroup(b, i int, group uint32) {
+	k := &t.buckets[b]
+	was := k.group(i)
+	if group == 0 || group == was {
+		return
+	}
+	t.setGroup(k, i, group)
+	if i >= k.members {
+		return
+	}
+	t.groups[group]++
+	if was != 0 {
+		if t.groups[was]--; t.groups[was] == 0 {
+			delete(t.groups, was)
+		}
+	}
+	if t.limited() {
+		t.reselect(b)
+	}
+}
+
 // probing notes that a contact is handed out to be probed.
 func (t *Table) probing(now time.Duration, c *contact) {
 	t.reported(c)
@@ -329,11 +391,11 @@ func (t *Table) reported(c *contact) {
 	}
 }
 
-func (t *Table) remove(b, i int) {
+func (t *Table) remove(b, i int, why Reason) {
 	k := &t.buckets[b]
 	t.reported(&k.pool[i])
 	if i < k.members {
-		t.changed(k, i, false)
+		t.changed(k, i, why)
 		k.members--
 	}
 	k.delete(i)
@@ -342,9 +404,9 @@ func (t *Table) remove(b, i int) {
 }
 
 // changed counts a contact that becomes a member or ceases to be one.
-func (t *Table) changed(k *bucket, i int, member bool) {
+func (t *Table) changed(k *bucket, i int, why Reason) {
 	by := 1
-	if !member {
+	if !why.Member() {
 		by = -1
 	}
 	t.members += by
@@ -353,7 +415,7 @@ func (t *Table) changed(k *bucket, i int, member bool) {
 			delete(t.groups, g)
 		}
 	}
-	t.changes = append(t.changes, Change{Peer: k.id(i), Member: member})
+	t.changes = append(t.changes, Change{Peer: k.id(i), Member: by > 0, Why: why})
 }
 
 // Changed returns the next change of membership that was not yet returned. The

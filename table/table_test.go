@@ -39,6 +39,9 @@ func TestScenarios(t *testing.T) {
 			set.GroupPerBucket = script.ArgInt(t, td, "group", 0)
 			set.Failures = script.ArgInt(t, td, "failures", 2)
 			td.MaybeScanArgs(t, "share", &set.RandomShare)
+			set.Stale = 0
+			td.MaybeScanArgs(t, "stale", &set.Stale)
+			td.MaybeScanArgs(t, "soft", &set.Soft)
 			set.Admission = admission(t, td)
 			var err error
 			now = 0
@@ -68,13 +71,25 @@ func TestScenarios(t *testing.T) {
 				return "verify " + script.Format(p.Peer)
 			}
 			return "probe " + script.Format(p.Peer)
+		case "reasons":
+			var b strings.Builder
+			for i := range tab.Buckets() {
+				for j, why := range tab.Reasons(i) {
+					fmt.Fprintf(&b, "%s: %v\n", script.Format(tab.Bucket(i)[j].Peer), why)
+				}
+			}
+			return b.String()
 		case "closest":
 			return script.FormatAll(tab.Closest(script.ArgID(t, td, "target"), script.ArgInt(t, td, "n", 3), nil))
+		case "press":
+			var level float64
+			td.ScanArgs(t, "level", &level)
+			tab.Press(level)
 		case "show":
 		default:
 			td.Fatalf(t, "unknown command")
 		}
-		return draw(tab)
+		return draw(tab, td.HasArg("why"))
 	})
 }
 
@@ -91,7 +106,7 @@ func admission(t *testing.T, td *datadriven.TestData) table.Admission {
 }
 
 // draw shows the buckets, members before the bar, spares behind it.
-func draw(tab *table.Table) string {
+func draw(tab *table.Table, whys bool) string {
 	var b strings.Builder
 	for i := range tab.Buckets() {
 		var members, spares []string
@@ -120,6 +135,9 @@ func draw(tab *table.Table) string {
 			sign = "+"
 		}
 		changes = append(changes, sign+script.Format(c.Peer))
+		if whys {
+			changes[len(changes)-1] += " (" + c.Why.String() + ")"
+		}
 	}
 	return b.String() + "changed: " + strings.Join(changes, " ")
 }
@@ -133,7 +151,7 @@ func random(t *rapid.T) (tab *table.Table, set table.Settings, members map[key.I
 		Spares:     rapid.IntRange(0, 10).Draw(t, "spares"),
 		Failures:   rapid.IntRange(1, 3).Draw(t, "failures"),
 		GroupTotal: rapid.IntRange(0, 4).Draw(t, "group total"), GroupPerBucket: rapid.IntRange(0, 3).Draw(t, "group"),
-		RandomShare: 0.5, ProbeAfter: time.Minute, ProbePerMin: 6,
+		RandomShare: 0.5, ProbeAfter: time.Minute, ProbeBudget: 18, Stale: rapid.SampledFrom([]float64{0, 0.01}).Draw(t, "stale"),
 	}
 	tab, err := table.New(key.FromByte(0b0101_0101), key.Space8, set)
 	if err != nil {
@@ -313,6 +331,21 @@ func BenchmarkFind(b *testing.B) {
 	}
 	for i := 0; b.Loop(); i++ {
 		tab.AnswerTime(peers[i%len(peers)])
+	}
+}
+
+// What a peer tells of those it knows, one in 16 of which does not answer.
+func BenchmarkTell(b *testing.B) {
+	tab := grown(b, defaults(b))
+	for i := 0; b.Loop(); i++ {
+		ev := table.Event{Kind: table.Answered, Peer: met(i % 1024), RTT: time.Millisecond}
+		if i%16 == 15 {
+			ev.Kind, ev.RTT = table.Failed, 0
+		}
+		tab.Tell(time.Duration(i)*time.Millisecond, ev)
+		for _, ok := tab.Changed(); ok; {
+			_, ok = tab.Changed()
+		}
 	}
 }
 

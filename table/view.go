@@ -11,14 +11,36 @@ import (
 // free: fast enough to fill a table in seconds, slow enough not to flood.
 const verifyEvery = 50 * time.Millisecond
 
+// manyDuds is how many peers in a row that others named may not answer before the
+// pause between two checks of such peers doubles with each further one, from
+// verifyEvery to maxRest: somebody may name peers that do not exist to have us dial
+// them. One that answers ends it.
+const (
+	manyDuds = 16
+	maxRest  = 10 * time.Second
+)
+
+// rest lets time pass until the next hearsay is checked, if too much of it was idle
+// talk.
+func (t *Table) rest(now time.Duration) {
+	if t.duds > manyDuds {
+		t.restAt = now + min(verifyEvery<<min(t.duds-manyDuds, manyDuds), maxRest)
+	}
+}
+
 // probeTimeout is when a probe that was handed out and never reported back may
 // be handed out again.
 const probeTimeout = 15 * time.Second
 
+// probeBytes is what a probe and its answer come to: two short messages of
+// /ipfs/kad/1.0.0 in packets of their own.
+const probeBytes = 180
+
 // Ask returns the next peer to probe, if one is due: newcomers while their
-// bucket has room, then members that were silent for table.probe_after, then,
-// under the budget of table.probe_per_min, spares that were never measured. It
-// also re-selects the buckets whose answer times have changed.
+// bucket has room, then members that were silent for table.probe_after. Under the
+// budget of table.probe_budget follow, in turn, doubtful members, with table.stale,
+// and spares that were never measured. It also re-selects the buckets whose answer
+// times have changed.
 func (t *Table) Ask(now time.Duration) (Probe, bool) {
 	if t.anyDirty && now-t.selected >= settle {
 		t.selected, t.anyDirty = now, false
@@ -39,12 +61,29 @@ func (t *Table) Ask(now time.Duration) (Probe, bool) {
 		}
 		t.probeAt = next
 	}
-	if t.set.ProbePerMin > 0 && now >= t.sampleAt {
-		t.sampleAt = now + max(verifyEvery, time.Duration(float64(time.Minute)/t.set.ProbePerMin))
-		if b, i := t.unmeasured(now); i >= 0 {
-			return t.hand(now, b, i, true), true
+	if t.set.ProbeBudget > 0 && now >= t.spendAt {
+		return t.spend(now)
+	}
+	return Probe{}, false
+}
+
+// spend uses the budget for one probe: of a doubtful member and of a spare in turn,
+// or of the one if there is none of the other.
+func (t *Table) spend(now time.Duration) (Probe, bool) {
+	t.spendAt = now + max(verifyEvery, time.Duration(probeBytes/t.set.ProbeBudget*float64(time.Second)))
+	t.measure = !t.measure
+	for _, measure := range [2]bool{t.measure, !t.measure} {
+		b, i := 0, -1
+		if measure {
+			b, i = t.unmeasured(now)
+		} else if t.set.Stale > 0 {
+			b, i = t.doubtful(now)
+		}
+		if i >= 0 {
+			return t.hand(now, b, i, measure), true
 		}
 	}
+	t.spendAt = max(t.spendAt, now+settle) // nobody to spend it on
 	return Probe{}, false
 }
 
@@ -52,6 +91,9 @@ func (t *Table) Ask(now time.Duration) (Probe, bool) {
 func (t *Table) hand(now time.Duration, b, i int, verify bool) Probe {
 	k := &t.buckets[b]
 	k.dueAt = 0
+	if k.pool[i].hearsay {
+		t.rest(now)
+	}
 	t.probing(now, &k.pool[i])
 	return Probe{Peer: k.id(i), Verify: verify}
 }
@@ -61,8 +103,8 @@ func (t *Table) Wake() (time.Duration, bool) {
 	switch {
 	case len(t.buckets) == 0:
 		return 0, false
-	case t.set.ProbePerMin > 0:
-		return min(t.probeAt, t.sampleAt), true
+	case t.set.ProbeBudget > 0:
+		return min(t.probeAt, t.spendAt), true
 	}
 	return t.probeAt, true
 }
@@ -84,11 +126,11 @@ func (t *Table) due(now time.Duration) (b, i int, verify bool, next time.Duratio
 	return 0, -1, false, next
 }
 
-// dueOf is due for one bucket.
+// dueOf is due for one bucket. With table.stale no member is due by the clock.
 func (t *Table) dueOf(now time.Duration, b int) (i int, verify bool, next time.Duration) {
 	next = math.MaxInt64
 	k := &t.buckets[b]
-	room, look := k.members < t.set.size(b), k.pool[:k.members]
+	room, look := k.members < t.size(b), k.pool[:k.members]
 	if room {
 		look = k.pool
 	}
@@ -97,9 +139,11 @@ func (t *Table) dueOf(now time.Duration, b int) (i int, verify bool, next time.D
 		at := c.lastHeard + t.set.ProbeAfter // members
 		verify := room && !c.eligible()
 		switch {
+		case verify && c.hearsay:
+			at = t.restAt
 		case verify:
 			at = 0
-		case i >= k.members:
+		case i >= k.members || t.set.Stale > 0:
 			continue
 		}
 		if c.probed {
@@ -147,16 +191,24 @@ func (t *Table) Member(id key.ID) bool {
 	return i >= 0 && i < t.buckets[b].members
 }
 
-// AnswerTime returns the smoothed answer time of a member or spare, without
-// session set-up, doubled for each failure in a row; false if it is not known.
+// AnswerTime returns what a request to a member or spare is worth in time: its
+// smoothed answer time, without session set-up, doubled for each failure in a row;
+// false if it is not known. It orders peers. How long to wait for one says Measured.
 func (t *Table) AnswerTime(id key.ID) (time.Duration, bool) {
+	rtt, failures, ok := t.Measured(id)
+	return rtt << min(failures, 8), ok
+}
+
+// Measured returns the smoothed answer time of a member or spare, without session
+// set-up, and how often in a row it has failed since; false if it has never answered.
+func (t *Table) Measured(id key.ID) (rtt time.Duration, failures int, ok bool) {
 	b := t.bucketOf(&id)
 	i := t.find(b, &id)
 	if i < 0 || t.buckets[b].pool[i].rtt == 0 {
-		return 0, false
+		return 0, 0, false
 	}
 	c := &t.buckets[b].pool[i]
-	return c.time() << min(c.failures, 8), true
+	return c.time(), int(c.failures), true
 }
 
 // Typical returns the mean and the mean deviation of answer times over all
@@ -165,6 +217,18 @@ func (t *Table) Typical() (mean, deviation time.Duration) { return t.typical.Mea
 
 // Buckets returns how many buckets have ever held somebody.
 func (t *Table) Buckets() int { return len(t.buckets) }
+
+// Depth returns the number of buckets that hold members beyond the nearest k: from
+// that bucket on, there are fewer than k members in all.
+func (t *Table) Depth(k int) int {
+	b, n := len(t.buckets), 0
+	for ; b > 0; b-- {
+		if n += t.buckets[b-1].members; n >= k {
+			break
+		}
+	}
+	return b
+}
 
 // Bucket lists whom a bucket knows, members first.
 func (t *Table) Bucket(b int) []Contact {
@@ -176,7 +240,7 @@ func (t *Table) Bucket(b int) []Contact {
 	for i := range k.pool {
 		c := &k.pool[i]
 		out[i] = Contact{
-			Peer: k.id(i), Member: i < k.members, LastHeard: c.lastHeard,
+			Peer: k.id(i), Member: i < k.members, LastHeard: c.lastHeard, Since: time.Duration(c.since) * time.Second,
 			RTT: c.time(), MinRTT: time.Duration(c.fastest) * time.Microsecond, Failures: int(c.failures),
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -114,10 +115,20 @@ func readPopularity(text string, records int) (*sim.Popularity, error) {
 	return p, nil
 }
 
+// popularityFile reports whether a popularity is the name of a file.
+func popularityFile(text string) bool {
+	return text != "" && text != "uniform" && !strings.HasPrefix(text, "zipf:")
+}
+
 // readFile hands the content of a file to a reader; one that ends in .gz is
 // unpacked.
 func readFile(path string, read func(io.Reader) error) error {
-	file, err := os.Open(path)
+	return readFrom(os.DirFS(filepath.Dir(path)), filepath.Base(path), read)
+}
+
+// readFrom is readFile in a file system.
+func readFrom(files fs.FS, path string, read func(io.Reader) error) error {
+	file, err := files.Open(path)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,9 @@ import (
 	"github.com/shoalnet/shoal/lookup"
 	"github.com/shoalnet/shoal/node"
 	"github.com/shoalnet/shoal/node/kad"
+	"github.com/shoalnet/shoal/node/roster"
 	"github.com/shoalnet/shoal/p2p"
+	"github.com/shoalnet/shoal/store"
 	"github.com/shoalnet/shoal/table"
 )
 
@@ -25,7 +27,9 @@ func knobSet() (*knob.Set, error) {
 		lookup.Knobs(),
 		node.Knobs(),
 		kad.Knobs(),
+		roster.Knobs(),
 		p2p.Knobs(),
+		store.Knobs(),
 	)
 }
 

@@ -9,11 +9,12 @@ import (
 
 	"github.com/shoalnet/shoal/knob"
 	"github.com/shoalnet/shoal/sim"
+	"github.com/shoalnet/shoal/sim/static"
 )
 
 // lookupFlags describe lookups in a network at rest.
 type lookupFlags struct {
-	cfg                           sim.LookupsConfig
+	cfg                           static.LookupsConfig
 	latency, from, config, versus string
 	alpha                         int
 	other                         *knob.Config // of versus; nil: none
@@ -51,9 +52,9 @@ has the model.`,
 	f.StringVar(&l.versus, "versus", "", "`file` like --config with other settings, to compare on the same lookups")
 	f.IntVar(&l.alpha, "alpha", 0, "requests in flight (default: the knob lookup.alpha)")
 	f.IntVar(&l.cfg.Lookups, "lookups", 10_000, "lookups to simulate")
-	f.StringVar(&l.cfg.Replies, "replies", sim.ClosestReplies, "whom a peer names: closest of its table, or the bucket of the key")
+	f.StringVar(&l.cfg.Replies, "replies", static.ClosestReplies, "whom a peer names: closest of its table, or the bucket of the key")
 	f.IntVar(&l.cfg.Samples, "samples", 64, "candidates of a bucket that a peer has measured where it chooses by answer time")
-	f.StringVar(&l.cfg.Predict, "predict", sim.Exact, "whose answer times a peer knows: exact for everybody's, or members of its own table")
+	f.StringVar(&l.cfg.Predict, "predict", static.Exact, "whose answer times a peer knows: exact for everybody's, or members of its own table")
 	f.Float64Var(&l.cfg.Stale, "stale", 0, "share of the peers that are gone though tables hold them")
 	f.Float64Var(&l.cfg.Loss, "loss", 0, "share of packets that is lost")
 	f.Float64Var(&l.cfg.Jitter, "jitter", 0, "mean of an exponential share that is added to every way")
@@ -119,7 +120,7 @@ func (a *app) lookupProgress(total int) (tell func(done, total int), stop func()
 
 func (a *app) simLookups(cmd *cobra.Command, l *lookupFlags) error {
 	tell, stop := a.lookupProgress(l.cfg.Lookups)
-	r, err := sim.RunLookups(cmd.Context(), l.cfg, tell)
+	r, err := static.RunLookups(cmd.Context(), l.cfg, tell)
 	stop()
 	if err != nil && !r.Interrupted {
 		return simError(err)
@@ -136,7 +137,7 @@ func (a *app) simLookups(cmd *cobra.Command, l *lookupFlags) error {
 }
 
 // writeLookups shows one configuration's figures.
-func writeLookups(w io.Writer, r sim.LookupsResult) error {
+func writeLookups(w io.Writer, r static.LookupsResult) error {
 	t := newTextTable("ms", "p50", "p90", "p95", "p99", "mean")
 	for _, row := range []struct {
 		name string
@@ -161,7 +162,7 @@ success %.4f, recall %.4f, %.3f hops, %s messages a lookup, %s entries a table
 
 func (a *app) compareLookups(cmd *cobra.Command, l *lookupFlags) error {
 	tell, stop := a.lookupProgress(l.cfg.Lookups)
-	c, err := sim.CompareLookups(cmd.Context(), l.cfg, *l.other, tell)
+	c, err := static.CompareLookups(cmd.Context(), l.cfg, *l.other, tell)
 	stop()
 	if err != nil && !c.Interrupted {
 		return simError(err)
@@ -172,7 +173,7 @@ func (a *app) compareLookups(cmd *cobra.Command, l *lookupFlags) error {
 	a.partly(c.Interrupted)
 	for _, side := range []struct {
 		flag, path string
-		r          sim.LookupsResult
+		r          static.LookupsResult
 	}{{"config", l.config, c.LookupsResult}, {"versus", l.versus, c.Versus}} {
 		name := "--" + side.flag + " " + side.path
 		if side.path == "" {

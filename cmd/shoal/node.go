@@ -9,17 +9,25 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	dht "github.com/shoalnet/shoal"
+	"github.com/shoalnet/shoal/store"
 )
+
+// maxRoster is the upper end of the knob roster.peers.
+const maxRoster = 4 * dht.RosterLimit
 
 // nodeFlags are the flags of shoal node.
 type nodeFlags struct {
-	network networkFlags
-	listen  []string
-	dir     string
-	mode    string
+	network  networkFlags
+	listen   []string
+	dir      string
+	mode     string
+	compress int
+	roster   int
+	ui       string
 }
 
 func newNodeCommand(a *app) *cobra.Command {
@@ -33,14 +41,19 @@ peers that it knew, so that it comes back as the same peer.`,
 		Example: `  shoal node --data a                       the first peer of a network
   shoal node --data b --join a              a second one on this machine
   shoal node --bootstrap ADDRESS            one on another machine
-  shoal node --bootstrap public             a peer of the public IPFS network`,
+  shoal node --roster 25000                 one that knows all others, for short ways
+  shoal node --bootstrap public             a peer of the public IPFS network
+  shoal node --data a --ui 127.0.0.1:0      look into it with a browser`,
 		Args: wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.node(cmd.Context(), f) },
 	}
 	f.network.add(cmd)
+	uiFlag(cmd, &f.ui, "the peer")
 	cmd.Flags().StringArrayVar(&f.listen, "listen", nil, "`multiaddr` to listen on, may be repeated (default: QUIC and TCP on a free port of all interfaces)")
+	cmd.Flags().IntVar(&f.compress, "compress", 0, "zstd level of records on disk, 1 to 4; 0 keeps them as they are. Records are read whatever it is")
 	cmd.Flags().StringVar(&f.dir, "data", "", "`directory` for identity, records and known peers (default: a new temporary one, printed)")
 	cmd.Flags().StringVar(&f.mode, "mode", "auto", "auto, auto-server, server or client: whether to serve others")
+	cmd.Flags().IntVar(&f.roster, "roster", 0, fmt.Sprintf("know all `peers` of the network, up to so many: most gets then take one contact; 0: the routing table alone, %d is a good choice", dht.RosterLimit))
 	return cmd
 }
 
@@ -65,6 +78,17 @@ func (a *app) node(ctx context.Context, f nodeFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	switch {
+	case f.compress < 0 || f.compress > 4:
+		return usagef("--compress %d: want 0 to 4", f.compress)
+	case f.roster < 0 || f.roster > maxRoster:
+		return usagef("--roster %d: want 0 to %d", f.roster, maxRoster)
+	case f.roster > 0 && prefix == dht.PublicPrefix:
+		return usagef("--roster: the public network is too large for it, drop one of the flags")
+	}
+	if err := checkUI(f.ui); err != nil {
+		return err
+	}
 	if f.dir == "" {
 		if f.dir, err = os.MkdirTemp("", "shoal-node-"); err != nil {
 			return fmt.Errorf("data directory: %w", err)
@@ -80,9 +104,23 @@ func (a *app) node(ctx context.Context, f nodeFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, host.Close()) }()
+	set, err := knobSet()
+	if err != nil {
+		return err
+	}
+	records, err := store.Compress(dir.records, store.SettingsOf(set.Default().WithNumber("store.compression_level", float64(f.compress))))
+	if err != nil {
+		return err
+	}
+	options := []dht.Option{
+		dht.WithPrefix(prefix), dht.WithMode(mode), dht.WithDatastore(records), dht.WithBootstrap(peers...), dht.WithRoster(f.roster),
+	}
+	metrics := prometheus.NewRegistry()
+	if f.ui != "" {
+		options = append(options, dht.WithMetrics(metrics))
+	}
 	// It outlives Ctrl-C until we have saved whom it knows.
-	node, err := dht.New(context.WithoutCancel(ctx), host, dht.WithPrefix(prefix), dht.WithMode(mode),
-		dht.WithDatastore(dir.records), dht.WithBootstrap(peers...))
+	node, err := dht.New(context.WithoutCancel(ctx), host, options...)
 	if err != nil {
 		return bare(err)
 	}
@@ -90,7 +128,12 @@ func (a *app) node(ctx context.Context, f nodeFlags) (err error) {
 	if err := dir.save(node); err != nil {
 		return err
 	}
-	if err := a.introduce(node, prefix, dir.path); err != nil {
+	window, err := a.openNodeWindow(f.ui, node, prefix, dir.path, metrics)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, window.close()) }()
+	if err := a.introduce(node, prefix, dir.path, window); err != nil {
 		return err
 	}
 	return a.keepNode(ctx, node, dir, len(peers) > 0)
@@ -116,7 +159,7 @@ func (d *dataDir) host(listen []string) (dht.Host, error) {
 }
 
 // introduce prints where the node is and how to join it.
-func (a *app) introduce(node *dht.DHT, prefix, dir string) error {
+func (a *app) introduce(node *dht.DHT, prefix, dir string, window *window) error {
 	addresses, err := dht.Addresses(node.Host())
 	if err != nil {
 		return bare(err)
@@ -130,9 +173,13 @@ func (a *app) introduce(node *dht.DHT, prefix, dir string) error {
 		join = "shoal node --bootstrap " + best + suffix
 	}
 	if a.json {
-		return a.printJSON(map[string]any{
+		shown := map[string]any{
 			"peer": node.Host().ID().String(), "addresses": addresses, "prefix": prefix, "data": dir, "join": join,
-		})
+		}
+		if window != nil {
+			shown["window"] = window.url
+		}
+		return a.printJSON(shown)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "peer of %s\n", prefix)
@@ -166,12 +213,16 @@ func farthest(addresses []string) string {
 	return best
 }
 
-const saveEvery = time.Minute
+const (
+	saveEvery   = time.Minute
+	healthEvery = 30 * time.Second // where standard error is not a terminal
+)
 
 // keepNode shows how the node is and saves whom it knows until the context ends.
 func (a *app) keepNode(ctx context.Context, node *dht.DHT, dir *dataDir, joins bool) error {
+	defer a.answerInspections(node, dir)()
 	rejoin(ctx, node, dir)
-	every := newLineEvery
+	every := healthEvery
 	if a.screen.terminal {
 		every = time.Second
 		defer a.screen.paint("")
@@ -215,8 +266,12 @@ func (a *app) saveNode(node *dht.DHT, dir *dataDir) {
 // healthLine is what an operator sees between two looks.
 func healthLine(last, now dht.Health, between, up time.Duration) string {
 	rate := func(from, to uint64) string { return significant(float64(to-from) / between.Seconds()) }
-	return fmt.Sprintf("%d peers of about %d, %s requests/s in, %s/s out, %v",
-		now.Contacts, now.NetworkSize, rate(last.Served, now.Served), rate(last.Sent, now.Sent), up.Round(time.Second))
+	lookups := "no lookups"
+	if n := now.Lookups.Count; n > 0 {
+		lookups = fmt.Sprintf("%d lookups p50 %s ms", n, significant(now.Lookups.P50)) // of the last minutes
+	}
+	return fmt.Sprintf("health %d: %d of ~%d peers, %s stale, %s, %s/s in, %s/s out, %v",
+		now.Score, now.Contacts, now.NetworkSize, percent(now.Stale), lookups, rate(last.Served, now.Served), rate(last.Sent, now.Sent), up.Round(time.Second))
 }
 
 // rejoin connects to the peers of an earlier run if the node knows nobody.

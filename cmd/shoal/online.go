@@ -8,11 +8,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/shoalnet/shoal/internal/chart"
-	"github.com/shoalnet/shoal/sim"
+	"github.com/shoalnet/shoal/sim/static/online"
 )
 
 func newSimOnlineCommand(a *app) *cobra.Command {
-	var cfg sim.OnlineConfig
+	var cfg online.Config
 	var churn, plot string
 	cmd := &cobra.Command{
 		Use:   "online",
@@ -47,8 +47,8 @@ has the method and the results.`,
 	f.IntVar(&cfg.Peers, "peers", 25000, "peers of a network at any time")
 	f.IntVar(&cfg.Bucket, "bucket", 20, "entries of a bucket")
 	f.IntSliceVar(&cfg.Offers, "offers", []int{1, 3, 10, 30}, "newcomers that a bucket meets for each of its places: in all, with churn in an hour")
-	f.StringSliceVar(&cfg.Rules, "rules", sim.OnlineRules(), "admissions; first-seen and ideal are always among them")
-	f.StringVar(&cfg.Arrivals, "arrivals", sim.RandomArrivals, "who the newcomers are: random candidates, or the closest peers that the owner's own lookups find")
+	f.StringSliceVar(&cfg.Rules, "rules", online.Rules(), "admissions; first-seen and ideal are always among them")
+	f.StringVar(&cfg.Arrivals, "arrivals", online.RandomArrivals, "who the newcomers are: random candidates, or the closest peers that the owner's own lookups find")
 	f.StringVar(&churn, "churn", "none", "how long peers stay: `shape,scale` of a Weibull distribution, a file of sessions, or none")
 	f.IntVar(&cfg.Hours, "hours", 12, "that buckets live before the lookups begin, with churn")
 	f.IntVar(&cfg.Networks, "networks", 5, "independent networks; intervals are over them")
@@ -59,10 +59,10 @@ has the method and the results.`,
 	return cmd
 }
 
-func (a *app) simOnline(cmd *cobra.Command, cfg sim.OnlineConfig, plot string) error {
+func (a *app) simOnline(cmd *cobra.Command, cfg online.Config, plot string) error {
 	bar := a.progress("looking up", "lookups", 0)
 	shown := 0
-	r, err := sim.RunOnline(cmd.Context(), cfg, func(done, total int) {
+	r, err := online.Run(cmd.Context(), cfg, func(done, total int) {
 		bar.outOf(int64(total))
 		if done > shown { // workers tell out of turn
 			bar.add(int64(done - shown))
@@ -85,7 +85,7 @@ func (a *app) simOnline(cmd *cobra.Command, cfg sim.OnlineConfig, plot string) e
 	return writeOnline(a.stdout, r, repeatLine(cmd, nil))
 }
 
-func writeOnline(w io.Writer, r sim.OnlineResult, repeat string) error {
+func writeOnline(w io.Writer, r online.Result, repeat string) error {
 	t := newTextTable("rule", "offers", "hops", "saved %", "interval", "share of ideal %", "interval", "whole: rounds", "messages",
 		"timeouts", "dead %", "replaced", "eclipsed %")
 	for i := range r.Rows {
@@ -106,7 +106,7 @@ eclipsed: share of a bucket held after a flood from a quarter of its range
 		return err
 	}
 	for _, rule := range r.Config.Rules {
-		if offers, ok := r.HalfGain(rule); ok && rule != sim.Ideal {
+		if offers, ok := r.HalfGain(rule); ok && rule != online.Ideal {
 			if _, err := fmt.Fprintf(w, "%s has half of the gain after %.1f newcomers for each place\n", rule, offers); err != nil {
 				return err
 			}
@@ -117,11 +117,11 @@ eclipsed: share of a bucket held after a flood from a quarter of its range
 }
 
 // within writes an interval with some decimals.
-func within(e sim.Estimate, decimals int) string {
+func within(e online.Estimate, decimals int) string {
 	return fmt.Sprintf("[%.*f, %.*f]", decimals, e.Low, decimals, e.High)
 }
 
-func optional(e *sim.Estimate) string {
+func optional(e *online.Estimate) string {
 	if e == nil {
 		return "-"
 	}
@@ -129,7 +129,7 @@ func optional(e *sim.Estimate) string {
 }
 
 // onlineFigure draws which share of the gain each rule reaches, over the offers.
-func onlineFigure(r sim.OnlineResult) *chart.Figure {
+func onlineFigure(r online.Result) *chart.Figure {
 	f := &chart.Figure{
 		Title: fmt.Sprintf("What is left online of the gain of balanced buckets (k = %d, %d peers)", r.Config.Bucket, r.Config.Peers),
 		X:     chart.Axis{Label: "newcomers met, for each place of a bucket", Log: true},
@@ -139,7 +139,7 @@ func onlineFigure(r sim.OnlineResult) *chart.Figure {
 		f.X.Label += ", in an hour"
 	}
 	for _, rule := range r.Config.Rules {
-		if rule == sim.FirstSeen || rule == sim.Ideal {
+		if rule == online.FirstSeen || rule == online.Ideal {
 			continue // 0 and 100 by definition
 		}
 		s := chart.Series{Name: rule}

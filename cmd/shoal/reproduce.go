@@ -11,6 +11,7 @@ import (
 
 	"github.com/shoalnet/shoal/sim"
 	"github.com/shoalnet/shoal/sim/reproduce"
+	"github.com/shoalnet/shoal/sim/static"
 )
 
 func newSimReproduceCommand(a *app) *cobra.Command {
@@ -154,7 +155,7 @@ func (r *reproduction) text(w io.Writer) error {
 	var b strings.Builder
 	for _, row := range r.Rows {
 		if strings.HasPrefix(row.Name, "pairs averaged") && row.Histogram != nil {
-			fmt.Fprintf(&b, "\n%s: lookups by hops\n%s", row.Name, sim.Histogram(row.Histogram, 50))
+			fmt.Fprintf(&b, "\n%s: lookups by hops\n%s", row.Name, static.Histogram(row.Histogram, 50))
 		}
 	}
 	b.WriteString(r.details("\n", ""))

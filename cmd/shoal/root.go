@@ -99,6 +99,7 @@ on a canary, and rolled back when it hurts.`,
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON object on standard output")
 	root.AddCommand(
 		newClaimsCommand(a),
+		newInspectCommand(a),
 		newKnobsCommand(a),
 		newReplayCommand(a),
 		newSimCommand(a),

@@ -8,12 +8,12 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/shoalnet/shoal/sim"
+	"github.com/shoalnet/shoal/sim/static"
 )
 
 // roundsFlags describe lookups in a network at rest.
 type roundsFlags struct {
-	cfg   sim.RoundsConfig
+	cfg   static.RoundsConfig
 	shape string
 }
 
@@ -26,10 +26,10 @@ func (r *roundsFlags) bind(f *pflag.FlagSet) {
 	f.IntVar(&c.Concurrency, "concurrency", 10, "peers asked in a round; in mode value in the first one")
 	f.IntVar(&c.Replication, "replication", 20, "peers closest to a key that are the goal")
 	f.IntVar(&c.Lookups, "lookups", 200000, "lookups to simulate")
-	f.StringVar(&c.Admission, "admission", sim.First, "who gets into a bucket: first, balanced, stratified or near")
+	f.StringVar(&c.Admission, "admission", static.First, "who gets into a bucket: first, balanced, stratified or near")
 	f.IntVar(&c.NearOf, "near-of", 4, "random candidates of which admission near takes the nearest")
 	f.StringVar(&c.Tables, "tables", "", "implicit: computed when read, no memory; explicit: made before. Same results (default: explicit where it is faster, for admissions balanced and near and many lookups)")
-	f.StringVar(&c.Mode, "mode", sim.FindValue, "value: to the first contact with the goal; node: until all closest peers have answered")
+	f.StringVar(&c.Mode, "mode", static.FindValue, "value: to the first contact with the goal; node: until all closest peers have answered")
 	f.Float64Var(&c.Stale, "stale", 0, "share of the peers that are in tables but never answer")
 	f.IntVar(&c.Workers, "workers", 0, "threads (default: all cores); the result does not depend on it")
 	f.Uint64Var(&c.Seed, "seed", 0, "of identifiers, tables and lookups (default: from the clock)")
@@ -60,7 +60,7 @@ func (r *roundsFlags) read(flags *pflag.FlagSet) error {
 
 // against returns the configuration that differs by the given flags, each as
 // "name=value".
-func (r *roundsFlags) against(flags *pflag.FlagSet, changes []string) (sim.RoundsConfig, error) {
+func (r *roundsFlags) against(flags *pflag.FlagSet, changes []string) (static.RoundsConfig, error) {
 	var other roundsFlags
 	f := pflag.NewFlagSet("against", pflag.ContinueOnError)
 	other.bind(f)
@@ -74,21 +74,21 @@ func (r *roundsFlags) against(flags *pflag.FlagSet, changes []string) (sim.Round
 		name, value, ok := strings.Cut(change, "=")
 		switch name {
 		case "peers", "seed", "lookups", "stale", "workers":
-			return sim.RoundsConfig{}, usagef("--against %s: both have the same %s", change, name)
+			return static.RoundsConfig{}, usagef("--against %s: both have the same %s", change, name)
 		}
 		if !ok || f.Lookup(name) == nil {
-			return sim.RoundsConfig{}, usagef("--against %q: want another flag and its value, such as admission=balanced", change)
+			return static.RoundsConfig{}, usagef("--against %q: want another flag and its value, such as admission=balanced", change)
 		}
 		if err := f.Set(name, value); err != nil {
-			return sim.RoundsConfig{}, usagef("--against %s: %w", change, err)
+			return static.RoundsConfig{}, usagef("--against %s: %w", change, err)
 		}
 	}
 	other.cfg.Seed = r.cfg.Seed
 	if err := errors.Join(errs...); err != nil {
-		return sim.RoundsConfig{}, err
+		return static.RoundsConfig{}, err
 	}
 	if err := other.read(f); err != nil {
-		return sim.RoundsConfig{}, usagef("--against: %w", err)
+		return static.RoundsConfig{}, usagef("--against: %w", err)
 	}
 	return other.cfg, nil
 }
@@ -129,9 +129,9 @@ balanced-buckets experiment (RFM 19.1): see docs/sim.md.`,
 	return cmd
 }
 
-func (a *app) simRounds(cmd *cobra.Command, cfg sim.RoundsConfig) error {
+func (a *app) simRounds(cmd *cobra.Command, cfg static.RoundsConfig) error {
 	tell, stop := a.counted("looking up", "lookups", cfg.Lookups)
-	r, err := sim.RunRounds(cmd.Context(), cfg, tell)
+	r, err := static.RunRounds(cmd.Context(), cfg, tell)
 	stop()
 	if err != nil && !r.Interrupted {
 		return simError(err)
@@ -145,13 +145,13 @@ func (a *app) simRounds(cmd *cobra.Command, cfg sim.RoundsConfig) error {
 	if err := t.write(a.stdout); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.stdout, "\nlookups by hops\n%s\nrepeat with: %s\n", sim.Histogram(r.HopsHistogram, 50), repeatLine(cmd, nil))
+	_, err = fmt.Fprintf(a.stdout, "\nlookups by hops\n%s\nrepeat with: %s\n", static.Histogram(r.HopsHistogram, 50), repeatLine(cmd, nil))
 	return err
 }
 
-func (a *app) compareRounds(cmd *cobra.Command, cfg, against sim.RoundsConfig) error {
+func (a *app) compareRounds(cmd *cobra.Command, cfg, against static.RoundsConfig) error {
 	tell, stop := a.counted("looking up", "lookups", 2*cfg.Lookups)
-	r, err := sim.CompareRounds(cmd.Context(), cfg, against, tell)
+	r, err := static.CompareRounds(cmd.Context(), cfg, against, tell)
 	stop()
 	if err != nil && !r.Interrupted {
 		return simError(err)
@@ -189,7 +189,7 @@ func newRoundsTable() *textTable {
 	return newTextTable("hops", "standard error", "messages", "success", "entries", "lookups/s", "bytes/node", "CPU s")
 }
 
-func roundsRow(r sim.RoundsResult) []string {
+func roundsRow(r static.RoundsResult) []string {
 	return []string{
 		fmt.Sprintf("%.4f", r.HopsMean), fmt.Sprintf("%.4f", r.HopsSE), significant(r.MessagesPerLookup),
 		fmt.Sprintf("%.4f", r.SuccessRatio), significant(r.EntriesMean), significant(r.LookupsPerS),

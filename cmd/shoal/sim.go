@@ -146,7 +146,8 @@ The same seed gives the same trace hash. docs/sim.md has the model.`,
 		},
 	}
 	w.bind(cmd.Flags())
-	cmd.Flags().Float64Var(&minutes, "minutes", 10, "virtual time to measure, after a minute of warming up")
+	cmd.Flags().Float64Var(&minutes, "minutes", 10, "virtual time to measure")
+	cmd.Flags().DurationVar(&w.cfg.Warmup, "warmup", w.cfg.Warmup, "virtual time before measuring")
 	times.bind(cmd.Flags())
 	cmd.Flags().IntVar(&w.cfg.Workers, "workers", runtime.GOMAXPROCS(0), "threads; the result does not depend on it, and a trace is written by one")
 	cmd.Flags().StringVar(&trace, "trace", "", "`file` to write a line to for each event")
@@ -301,11 +302,27 @@ func writeEvents(w io.Writer, r sim.EventsResult) error {
 			return err
 		}
 	}
+	if err := writeRoster(w, r); err != nil {
+		return err
+	}
 	_, err := fmt.Fprintf(w, `
 success %.4f of %d operations, %s messages a lookup, %s entries a table
 maintenance %s bytes a peer and second, %d peers replaced, %d events, %.1f CPU s
 trace hash %s
 `, r.SuccessRatio, r.Gets+r.Finds+r.Lookups+r.Stores, significant(r.MessagesPerLookup), significant(r.Entries),
 		significant(r.MaintenanceBytes), r.Replaced, r.Events, r.CPUSeconds, r.TraceHash)
+	return err
+}
+
+// writeRoster shows how well the peers know each other, if they keep rosters.
+func writeRoster(w io.Writer, r sim.EventsResult) error {
+	if r.Roster == nil {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, `
+roster of %s peers, %.2f %% settled, %.3f %% wrong, %.3f %% missing, %s bytes a peer and second
+%.4f of gets and finds with one contact
+`, significant(r.Roster.Entries), 100*r.Roster.SettledRatio, 100*r.Roster.WrongRatio, 100*r.Roster.MissingRatio,
+		significant(r.Roster.Bytes), r.OneContactRatio)
 	return err
 }

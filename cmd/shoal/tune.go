@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"runtime"
 	"strings"
 	"time"
 
@@ -16,20 +15,24 @@ import (
 
 func newTuneCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "tune",
-		Short:   "Search for better configurations of a described network in the simulator",
-		Example: `  shoal tune shape --peers 1000 --latency DIR --budget 400 --seed 1`,
+		Use:   "tune",
+		Short: "Search for better configurations of a described network in the simulator",
+		Example: `  shoal tune shape --peers 1000 --latency DIR --budget 400 --seed 1
+  shoal tune prove nsga3
+  shoal tune regimes --quick`,
 	}
-	cmd.AddCommand(newTuneShapeCommand(a))
+	cmd.AddCommand(newTuneShapeCommand(a), newTuneExplainCommand(a), newTuneWorkerCommand(a),
+		newTuneRaceCommand(a), newTuneProveCommand(a), newTuneRegimesCommand(a), newTuneOfflineCommand(a),
+		newTuneGuardsCommand(a), newTuneTrialCommand(a), newTuneDetectCommand(a), newTuneReportCommand(a))
 	return cmd
 }
 
 // shapeFlags are the flags of tune shape.
 type shapeFlags struct {
 	worldFlags
-	budget  int
-	family  string
-	workers int
+	spreadFlags
+	budget int
+	family string
 }
 
 // The network that tune shape describes unless told otherwise.
@@ -56,21 +59,23 @@ func newTuneShapeCommand(a *app) *cobra.Command {
 		Long: `Simulates the peers of the real network under candidate shapes of the routing
 table. Half of each bucket or more stays without regard to latency. The baseline
 is the preset stock. What is printed was measured on networks that the search has
-not seen. Ctrl-C keeps the best so far.`,
+not seen. Ctrl-C keeps the best so far. With --dir nothing is evaluated twice: run
+again it goes on where it stopped, and workers may join.`,
 		Example: `  shoal tune shape --peers 1000 --latency DIR --budget 400 --seed 1
   shoal tune shape --budget 60 --family random --json
+  shoal tune shape --budget 4000 --dir search --listen 0.0.0.0:4222     and shoal tune worker elsewhere
   shoal tune shape --seed 1 --json | jq -r '.front[.chosen].config' > better.conf`,
 		Args: wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.tuneShape(cmd, &f) },
 	}
-	f.bind(cmd.Flags())
+	f.worldFlags.bind(cmd.Flags())
 	var names []string
 	for _, family := range opt.Families {
 		names = append(names, family.Name)
 	}
 	cmd.Flags().IntVar(&f.budget, "budget", 400, fmt.Sprintf("evaluations of %d lookups, re-measurements among them", opt.FullLookups))
 	cmd.Flags().StringVar(&f.family, "family", "nsga3", "optimizer: "+strings.Join(names, ", "))
-	cmd.Flags().IntVar(&f.workers, "workers", runtime.NumCPU(), "simulations at once; the result does not depend on it")
+	f.spreadFlags.bind(cmd.Flags())
 	return cmd
 }
 
@@ -81,14 +86,22 @@ func (a *app) tuneShape(cmd *cobra.Command, f *shapeFlags) error {
 	if _, err := opt.FamilyOf(f.family); err != nil {
 		return usagef("--family %q: %w", f.family, err)
 	}
-	if err := f.read(cmd.Flags()); err != nil {
+	if err := f.spreadFlags.read(); err != nil {
 		return err
 	}
+	if err := f.worldFlags.read(cmd.Flags()); err != nil {
+		return err
+	}
+	pool, end, err := a.pool(cmd.Context(), &f.spreadFlags, &f.worldFlags, f.cfg)
+	if err != nil {
+		return err
+	}
+	defer end()
 	steps := &steps{app: a}
 	defer steps.end()
 	r, err := pilot.Shape(cmd.Context(), pilot.ShapeConfig{
 		World: f.cfg, Reference: f.cfg.Knobs.Set().Default(), Family: f.family,
-		Budget: f.budget, Seed: f.cfg.Seed, Workers: f.workers,
+		Budget: f.budget, Seed: f.cfg.Seed, Workers: int(f.workers), Pool: pool,
 		Progress: func(step string, done, total int) {
 			steps.progress(step, "evaluations", int64(done), int64(total))
 		},
@@ -96,6 +109,11 @@ func (a *app) tuneShape(cmd *cobra.Command, f *shapeFlags) error {
 	steps.end()
 	if err != nil {
 		return simError(err)
+	}
+	if f.dir != "" && r.Remeasured {
+		if err := keepShape(f, r); err != nil {
+			return err
+		}
 	}
 	if !r.Remeasured {
 		a.screen.printf("stopped: the front has the scores of the search, not measured again on fresh seeds")

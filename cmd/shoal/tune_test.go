@@ -77,7 +77,7 @@ func TestClaimPage(t *testing.T) {
 		t.Error("docs/claims.md is not of today's form: go run ./cmd/shoal claims --full --markdown > docs/claims.md")
 	}
 	rows := strings.Count(text, "\n| **holds** |") + strings.Count(text, "\n| **misses** |")
-	if want := 6 + 12 + 1 + 4; rows != want {
+	if want := 6 + 12 + 1 + 4 + 6; rows != want {
 		t.Errorf("%d rows, want %d", rows, want)
 	}
 }

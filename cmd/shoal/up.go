@@ -17,6 +17,7 @@ import (
 
 	"github.com/shoalnet/shoal/knob"
 	"github.com/shoalnet/shoal/pilot"
+	"github.com/shoalnet/shoal/tune"
 )
 
 // upFlags are the flags of shoal up.
@@ -29,6 +30,12 @@ type upFlags struct {
 	candidate string
 	from      string
 	dir       string
+	ui        string
+	regime    string
+	mishap    float64
+	serve     bool
+	first     bool
+	preset    string
 }
 
 func newUpCommand(a *app) *cobra.Command {
@@ -40,11 +47,22 @@ func newUpCommand(a *app) *cobra.Command {
 a workload on them, makes a twin of the network from what its peers measured,
 searches the twin for a better configuration, proves the winner on the network by
 stages against the baseline, and promotes it or rolls it back. Ends with a table
-of before and after.`,
+of before and after.
+
+With --for of ten minutes or more, --serve, --regime half or --mishap it goes on as a
+service instead of going round once: it watches latency, success and traffic, and
+tunes when it has a reason. In the middle of the run the workload changes (--regime
+half, the default then, --regime off leaves it): calls come from the quarter of the
+peers that are farthest from the others, half of the gets are for a thirtieth of the
+keys, and there are more puts. With --mishap a share of the peers leaves without a
+word in the middle instead. What the service did and why stands in the journal.`,
 		Example: `  shoal up
   shoal up --peers 142 --for 6m --latency DIR     a measured latency matrix
   shoal up --candidate better.conf                prove a configuration of your own
-  shoal up --data DIR                             keep journal and log; go on after a crash`,
+  shoal up --peers 142 --for 12m --json           a service; the workload changes half-way
+  shoal up --for 12m --mishap 0.3                 a service; 30 % of the peers leave half-way
+  shoal up --data DIR                             keep journal and log; go on after a crash
+  shoal up --ui 127.0.0.1:0                       watch it and give orders in a browser`,
 		Args: wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.seed = seedOr(f.seed, cmd.Flags().Changed("seed"))
@@ -58,6 +76,12 @@ of before and after.`,
 	cmd.Flags().StringVar(&f.latency, "latency", "", "`directory` of a latency matrix (default: a built-in world of cities)")
 	cmd.Flags().StringVar(&f.candidate, "candidate", "", "`file` with a configuration to prove instead of searching, in the form that shoal knobs names")
 	cmd.Flags().StringVar(&f.from, "from", "stock", "preset that runs at first: stock or default")
+	uiFlag(cmd, &f.ui, "the run and takes orders, until Ctrl-C")
+	cmd.Flags().StringVar(&f.regime, "regime", "", "half: the workload changes half-way; off: it does not (default: half if --for is 10m or more and --mishap is 0)")
+	cmd.Flags().Float64Var(&f.mishap, "mishap", 0, "share of the peers that leave half-way, 0 to 0.5")
+	cmd.Flags().BoolVar(&f.serve, "serve", false, "go on as a service, whatever --for")
+	cmd.Flags().BoolVar(&f.first, "first", false, "have the service study the network at once, without another reason")
+	cmd.Flags().StringVar(&f.preset, "preset", "bench", "how a candidate is proven: bench, or one of the field, which take days")
 	cmd.Flags().StringVar(&f.dir, "data", "", "`directory` for journal, log and result (default: a new temporary one, printed)")
 	return cmd
 }
@@ -71,12 +95,43 @@ func (a *app) up(ctx context.Context, f upFlags) error {
 	defer steps.end()
 	cfg.Say, cfg.Progress = steps.say, steps.progress
 	steps.say("repeat with: shoal up --seed %d%s", f.seed, f.given())
+	window, err := a.openUpWindow(f, &cfg)
+	if err != nil {
+		return err
+	}
+	if window != nil {
+		defer func() { _ = window.close() }()
+	}
+	if plan, serve := f.plan(); serve {
+		if err := a.upServe(ctx, cfg, plan, steps, window); err != nil || window == nil {
+			return err
+		}
+		return a.keepWindow(ctx, window, nil)
+	}
 	result, err := pilot.Run(ctx, cfg)
 	steps.end()
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(cfg.Dir, "result.json")
+	if err := a.tellUp(result, cfg.Dir, window); err != nil || window == nil {
+		return err
+	}
+	return a.keepWindow(ctx, window, result)
+}
+
+// keepWindow shows what a run found until Ctrl-C.
+func (a *app) keepWindow(ctx context.Context, window *upWindow, result *pilot.Result) error {
+	window.concluded(result)
+	if ctx.Err() == nil {
+		a.screen.printf("the window stays at %s until Ctrl-C", window.url)
+		<-ctx.Done()
+	}
+	return window.close()
+}
+
+// tellUp writes the result down and prints it.
+func (a *app) tellUp(result *pilot.Result, dir string, window *upWindow) error {
+	path := filepath.Join(dir, "result.json")
 	text, err := json.MarshalIndent(result, "", "  ")
 	if err != nil {
 		return err
@@ -85,7 +140,14 @@ func (a *app) up(ctx context.Context, f upFlags) error {
 		return err
 	}
 	if a.json {
-		return a.printJSON(result)
+		shown := struct {
+			*pilot.Result
+			Window string `json:"window,omitempty"` // its URL
+		}{Result: result}
+		if window != nil {
+			shown.Window = window.url
+		}
+		return a.printJSON(shown)
 	}
 	return writeUp(a.stdout, result)
 }
@@ -102,16 +164,31 @@ func (a *app) upConfig(f upFlags) (pilot.Config, error) {
 	if !(f.rate >= 0 && f.rate <= 10_000) {
 		return cfg, usagef("--rate %v: want 0 to 10000", f.rate)
 	}
+	if err := checkUI(f.ui); err != nil {
+		return cfg, err
+	}
+	if f.regime != "" && f.regime != "half" && f.regime != "off" {
+		return cfg, usagef("--regime %q: want half or off", f.regime)
+	}
+	if !(f.mishap >= 0 && f.mishap <= 0.5) {
+		return cfg, usagef("--mishap %v: want 0 to 0.5", f.mishap)
+	}
 	set, err := knobSet()
 	if err != nil {
 		return cfg, err
 	}
 	cfg = pilot.Config{
 		Peers: f.peers, For: f.length, Rate: f.rate, Seed: f.seed,
-		Reference: set.Default(), Workers: runtime.NumCPU(), Dir: f.dir,
+		Reference: set.Default(), Workers: runtime.NumCPU(), Dir: f.dir, History: true,
 	}
 	if cfg.Baseline, err = presetNamed(set, f.from); err != nil {
 		return cfg, err
+	}
+	if cfg.Preset, err = tune.PresetNamed(f.preset); err != nil {
+		return cfg, usagef("--preset: %w", err)
+	}
+	if _, serve := f.plan(); serve && f.candidate != "" {
+		return cfg, usagef("--candidate: a service looks for its own: drop it, or give --for less than %v", serviceFrom)
 	}
 	if f.candidate != "" {
 		if cfg.Candidate, err = readConfig("candidate", f.candidate, cfg.Baseline); err != nil {
@@ -141,6 +218,21 @@ func (f upFlags) given() string {
 		if flag[1] != "" {
 			fmt.Fprintf(&b, " --%s %s", flag[0], flag[1])
 		}
+	}
+	if f.regime != "" {
+		fmt.Fprintf(&b, " --regime %s", f.regime)
+	}
+	if f.mishap > 0 {
+		fmt.Fprintf(&b, " --mishap %v", f.mishap)
+	}
+	if f.serve {
+		b.WriteString(" --serve")
+	}
+	if f.first {
+		b.WriteString(" --first")
+	}
+	if f.preset != "bench" {
+		fmt.Fprintf(&b, " --preset %s", f.preset)
 	}
 	if f.from != "stock" {
 		fmt.Fprintf(&b, " --from %s", f.from)

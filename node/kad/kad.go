@@ -22,6 +22,7 @@ import (
 // inbound request that made it.
 const (
 	forSearch uint64 = iota + 1
+	forEdge
 	forStore
 	forLoad
 	forCheck
@@ -29,12 +30,14 @@ const (
 	forPing
 	forProbe
 	forServe
+	forRegion
+	forRim      // that and those that follow: one for each rim of a region
 	purposeBits = 8
 )
 
 // startPrice is what a bit of prefix is worth before the first lookups taught
-// better: a hop of 125 ms that gains 5 bits.
-const startPrice = 25 * time.Millisecond
+// better: a hop of 250 ms, set-up of a session included, that gains 5 bits.
+const startPrice = 50 * time.Millisecond
 
 // coldStart is the expected answer time of a stranger before the first answer.
 const coldStart = 300 * time.Millisecond
@@ -49,18 +52,28 @@ type protocol struct {
 	ops     []*op  // oldest first: under way is done before new work
 	inbox   queue[node.Received]
 	replies queue[node.Reply]
-	out     queue[node.Deliver]
-	serving []served // inbound requests that wait for storage
-	kept    []kept   // provider records to store anew
+	out     queue[node.Request] // Deliver and Observe
+	serving []served            // inbound requests that wait for storage
+	kept    []kept              // provider records to store anew
 	refresh refresh
+	surveys surveys
+
+	// patience is how long probes wait for operations of callers; held is since when
+	// they have, -1 if they do not.
+	patience, held time.Duration
 
 	k        int
-	lookup   lookup.Settings
-	room     int // of the inbox
-	dice     *stat.Stream
-	cold     table.Smoothed // answer times of strangers, session set-up included
-	hop      table.Smoothed // answer times within lookups
-	bitsGain float64        // mean bits gained by an answer
+	keyBytes int
+	// crowdScore is how unlikely the nearest peers to a key may be; 0: unjudged.
+	crowdScore float64
+	lookup     lookup.Settings
+	room       int // of the inbox
+	dice       *stat.Stream
+	reach      reach
+	silences   silences
+	cold       table.Smoothed // answer times of strangers, session set-up included
+	hop        table.Smoothed // answer times within lookups
+	bitsGain   float64        // mean bits gained by an answer
 }
 
 // kept is a provider record that is stored again and again until its call is
@@ -74,16 +87,18 @@ type kept struct {
 // New makes the protocol for a peer; it is a node.NewProtocol. The peer's
 // configuration must hold the knobs of this package and of lookup.
 func New(p *node.Peer) (node.Protocol, error) {
-	k := &protocol{peer: p, dice: stat.NewStream(p.Seed, "kad", p.Self.Short())}
+	k := &protocol{peer: p, held: -1, dice: stat.NewStream(p.Seed, "kad", p.Self.Short())}
 	k.configure()
 	return k, nil
 }
 
 func (k *protocol) configure() {
 	k.k = k.peer.Knobs().Int("kad.replication")
+	k.keyBytes, k.crowdScore = k.peer.Knobs().Int("kad.key_bytes"), k.peer.Knobs().Number("kad.crowd_score")
+	k.patience = k.peer.Knobs().Duration("kad.probe_patience")
 	k.room = k.peer.Knobs().Int("node.inbox")
 	k.lookup = lookup.SettingsOf(k.peer.Knobs())
-	k.refresh.every = k.peer.Knobs().Duration("kad.refresh")
+	k.refresh.every, k.refresh.k = k.peer.Knobs().Duration("kad.refresh"), k.k
 }
 
 // ID returns wire.Kademlia.
@@ -105,6 +120,8 @@ func (k *protocol) Tell(now time.Duration, ev node.Event) {
 		k.cancel(ev.Call)
 	case node.Settled:
 		k.settled(now, ev)
+	case node.Reached:
+		k.reached(now, ev)
 	case node.Configured:
 		k.configure()
 	default: // Met and Lost are the table's
@@ -134,6 +151,7 @@ func (k *protocol) begin(now time.Duration, call uint64, c Call) {
 	if o.settings.Price == 0 {
 		o.settings.Price = k.price()
 	}
+	o.watch(k)
 	o.start(k)
 	k.ops = append(k.ops, o)
 }
@@ -170,6 +188,7 @@ func (k *protocol) cancel(call uint64) {
 	}
 	for _, o := range k.ops {
 		if o.call == call && call != 0 {
+			o.observe(k, Result{Why: canceled})
 			o.call, o.phase = 0, ended
 		}
 	}
@@ -182,6 +201,11 @@ func (k *protocol) settled(now time.Duration, ev node.Settled) {
 	answer, answered := ev.Outcome.(node.Answered)
 	if answered && ev.Sent >= 0 && answer.Dial > 0 {
 		k.cold.Add(now - ev.Sent)
+	}
+	if failed, ok := ev.Outcome.(node.Failed); ok && ev.Sent >= 0 && failed.Reason != node.NoNews {
+		k.silences.failed(now, ev.Sent, ev.Peer)
+	} else if answered {
+		k.silences.lives(now, ev.Peer)
 	}
 	id, purpose := ev.Tag>>purposeBits, ev.Tag&(1<<purposeBits-1)
 	switch purpose {
@@ -202,10 +226,26 @@ func (k *protocol) settled(now time.Duration, ev node.Settled) {
 	}
 }
 
+// reached takes that a session was set up for a request.
+func (k *protocol) reached(now time.Duration, ev node.Reached) {
+	k.reach.add(now - ev.Sent)
+	k.silences.lives(now, ev.Peer)
+	if id, purpose := ev.Tag>>purposeBits, ev.Tag&(1<<purposeBits-1); purpose == forSearch || purpose >= forRim {
+		for _, o := range k.ops {
+			if o.id == id && o.search != nil {
+				o.tell(k, Event{Step: StepReached, Peer: ev.Peer})
+				o.search.Reached(now, ev.Peer) // ignored by a search that has not asked it
+				o.spare(k)
+				o.eager(k)
+			}
+		}
+	}
+}
+
 // meet tells the table of peers that it may want to get to know.
 func (k *protocol) meet(now time.Duration, peers []key.ID) {
 	for _, p := range peers[:min(len(peers), MaxPeers)] {
-		k.peer.Table.Tell(now, table.Event{Kind: table.Seen, Peer: p})
+		k.peer.Table.Tell(now, table.Event{Kind: table.Named, Peer: p})
 	}
 }
 
@@ -259,7 +299,7 @@ func (k *protocol) crowded() bool {
 // probe asks a peer whether it serves: newcomers with the request that they will
 // get, a lookup for ourselves, others with a ping.
 func (k *protocol) probe(now time.Duration) (node.Request, bool) {
-	if k.peer.Full() {
+	if k.peer.Full() || k.busy(now) {
 		return nil, false
 	}
 	p, ok := k.peer.Table.Ask(now)
@@ -273,6 +313,34 @@ func (k *protocol) probe(now time.Duration) (node.Request, bool) {
 	return k.peer.Send(now, k, forProbe, wire.Message{
 		To: p.Peer, Deadline: now + k.lookup.Hard, Priority: wire.Background, Body: m,
 	}, false)
+}
+
+// busy reports whether probes wait because somebody else does. Their wait ends, at the
+// latest, after kad.probe_patience; then one goes out.
+func (k *protocol) busy(now time.Duration) bool {
+	at, due := k.peer.Table.Wake()
+	switch {
+	case k.patience == 0 || !k.awaited() || !due || at > now:
+		k.held = -1
+		return false
+	case k.held < 0:
+		k.held = now
+	}
+	if now-k.held < k.patience {
+		return true
+	}
+	k.held = -1
+	return false
+}
+
+// awaited reports whether an operation of a local caller is under way.
+func (k *protocol) awaited() bool {
+	for _, o := range k.ops {
+		if o.call != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // repeat starts what is due again: provider records and refresh lookups.
@@ -307,7 +375,11 @@ func (k *protocol) Wake() (at time.Duration, ok bool) {
 	for _, o := range k.ops {
 		earliest(o.wake())
 	}
-	earliest(k.peer.Table.Wake())
+	if k.held >= 0 && k.awaited() {
+		earliest(k.held+k.patience, true)
+	} else {
+		earliest(k.peer.Table.Wake())
+	}
 	if k.crowded() {
 		return at, ok
 	}
@@ -335,6 +407,49 @@ func (k *protocol) learn(elapsed time.Duration, bits float64) {
 	}
 }
 
+// reach is how long sessions with strangers take to be set up: a running estimate
+// of a time that hardly any of them exceeds.
+type reach struct {
+	told bool // the world tells when sessions are set up
+	high time.Duration
+}
+
+// The estimate rises fast and falls slowly: it rests where one of 26 samples lies
+// above it.
+const (
+	reachRise = 4
+	reachFall = 100
+)
+
+func (r *reach) add(x time.Duration) {
+	if !r.told {
+		r.told, r.high = true, coldStart
+	}
+	if x > r.high {
+		r.high += (x - r.high) / reachRise
+	} else {
+		r.high -= (r.high - x) / reachFall
+	}
+}
+
+// within returns after how long a peer should have been reached, if it lives; false
+// if the world does not tell. That it failed of late is no reason to wait longer.
+func (k *protocol) within(p key.ID, factor float64) (time.Duration, bool) {
+	rtt, failures, ok := k.peer.Table.Measured(p)
+	times := max(k.silences.times(k.now, p), min(failures, 1))
+	switch {
+	case times > 1:
+		return 0, k.reach.told // it is gone: asked all the same, but not waited for
+	case ok && times == 1:
+		return rtt, k.reach.told // it may be: no more than it took when it was there
+	case ok:
+		return time.Duration(factor * float64(rtt)), k.reach.told
+	case times == 1 && k.cold.Mean > 0:
+		return k.cold.Mean / 2, k.reach.told // a session is half of it
+	}
+	return k.reach.high, k.reach.told
+}
+
 // predict predicts a peer's answer time: its own if it is known, else that of
 // strangers, who need a session first.
 func (k *protocol) predict(p key.ID) time.Duration {
@@ -349,5 +464,5 @@ func (k *protocol) predict(p key.ID) time.Duration {
 	if predicted == 0 {
 		predicted = coldStart
 	}
-	return predicted
+	return predicted << min(k.silences.times(k.now, p), 8) // as the table counts failures
 }

@@ -120,18 +120,20 @@ func TestDeadPeers(t *testing.T) {
 	}
 }
 
-// A fifth of a hundred peers falls silent at once. Lookups find the nearest of
-// the others, though all tables still name the dead.
+// A fifth of two hundred peers falls silent at once. Lookups find the nearest of
+// the others, though all tables still name the dead, and though nobody whom they
+// ask names those who come after the 20 nearest.
 func TestRecall(t *testing.T) {
-	w := joined(t, 100, "default")
-	for i := 0; i < 100; i += 5 {
+	const peers = 200
+	w := joined(t, peers, "default")
+	for i := 0; i < peers; i += 5 {
 		w.down[w.order[i]] = true
 	}
 	found := 0
 	const lookups = 50
 	for i := range lookups {
 		target := key.Hash([]byte{byte(i)})
-		caller := w.order[(5*i+1)%100]
+		caller := w.order[(5*i+1)%peers]
 		live := slices.DeleteFunc(slices.Clone(w.order), func(id key.ID) bool { return w.down[id] || id == caller })
 		slices.SortFunc(live, func(a, b key.ID) int { return key.Closer(target, a, b) })
 		found += overlap(last(w.call(caller, kad.Call{Op: kad.OpClosest, Target: target})).Peers, live[:20])

@@ -27,6 +27,33 @@ func Knobs() []knob.Knob {
 			Doc: "pause after which a kept provider record is stored anew", Source: "amino: 22 h, validity 48 h",
 		},
 		{
+			Name: "kad.early_share", Kind: knob.Float, Min: 0.25, Max: 1, Default: "0.75",
+			Scope: knob.Node, Guards: []string{"latency", "success"},
+			Doc:    "share of k peers that must have taken a record before an optimistic provide ends for its caller",
+			Source: "go-libp2p-kad-dht's optProvReturnRatio, which counts failures too",
+		},
+		{
+			Name: "kad.probe_patience", Kind: knob.Duration, Scale: knob.Log, Min: 0, Max: float64(time.Minute), Default: "0s",
+			Zero: "probes do not wait", Scope: knob.Node, Guards: []string{"latency"},
+			Doc:    "for how long probes wait while operations of local callers are under way",
+			Source: "ours",
+		},
+		{
+			Name: "kad.crowd_score", Kind: knob.Float, Min: 0, Max: 100, Default: "6", Stock: "0",
+			Zero: "a crowd around a key goes unnoticed", Scope: knob.Node, Guards: []string{"success", "bytes"},
+			Doc:    "minus the decimal logarithm of how likely the distances of the k nearest to a key are, from which on a wider region is taken in",
+			Source: "arXiv:2307.12212; the statistic is ours",
+		},
+		{
+			Name: "kad.crowd_width", Unit: "k", Kind: knob.Int, Min: 1, Max: 8, Default: "3", Stock: "1",
+			Scope: knob.Node, Guards: []string{"bytes"}, Doc: "peers of a wider region that are given or asked for a record, at most so many times k",
+			Source: "our decision",
+		},
+		{
+			Name: "kad.key_bytes", Unit: "bytes", Kind: knob.Int, Scale: knob.Log, Min: 128, Max: 1 << 16, Default: "1024", Stock: "65536",
+			Scope: knob.Node, Doc: "length of a key that is served", Source: "ours: a bound",
+		},
+		{
 			Name: "kad.operations", Unit: "operations", Kind: knob.Int, Scale: knob.Log, Min: 1, Max: 4096, Default: "256",
 			Scope: knob.Node, Doc: "operations of local callers at once; more are turned away", Source: "ours: a bound",
 		},

@@ -71,6 +71,9 @@ func (o Op) String() string {
 	return [...]string{"closest", "find", "provide", "providers", "put", "get", "ping", "refresh"}[o]
 }
 
+// Looks reports whether the operation looks something up for its caller.
+func (o Op) Looks() bool { return o != OpPing && o != OpRefresh }
+
 // Call is the body of node.Called for Kademlia.
 type Call struct {
 	Op     Op
@@ -87,6 +90,12 @@ type Call struct {
 	Knobs knob.Config
 	// Priority is that of its messages.
 	Priority wire.Priority
+	// Early ends OpProvide for its caller as soon as kad.early_share of k peers have
+	// taken the record. What is left is done all the same, and nobody can cancel it:
+	// in the end the k nearest live peers hold it.
+	Early bool
+	// Events has partial results tell each step; see Event.
+	Events bool
 	// Keep repeats OpProvide every kad.reprovide until the call is cancelled.
 	Keep bool
 }
@@ -102,17 +111,47 @@ type Result struct {
 	Value  []byte // OpGet: the best value so far, nil for none
 	Stored int    // OpPut, OpProvide: peers that accepted
 	Found  bool   // the operation reached its goal
+	Early  bool   // of a call with Early: more peers are given the record behind the caller's back
 	Why    string // why it did not, where the caller can do something about it
 	// Elapsed is the answer time of OpPing, session set-up included.
 	Elapsed time.Duration
 	Stats   Stats
+	Event   *Event // a step of a call with Events, and then there is nothing else in the result
+	Trace   *Trace // how it went, with the final result of a peer that is watched; nobody changes it
+}
+
+// Step says what an Event is about.
+type Step uint8
+
+// The steps.
+const (
+	StepAsked    Step = iota // a request was made, to a peer to which there may be no session yet
+	StepReached              // a session to it was set up
+	StepAnswered             // it answered, and named Closer
+	StepFailed               // it did not, or with nonsense: Why
+	StepStored               // a value is sent to it, by OpPut
+)
+
+// Event is one step of an operation, in the order in which they happen. Of a request
+// that is taken back nothing more is told.
+type Event struct {
+	Step   Step
+	Peer   key.ID
+	Closer []key.ID // nobody changes it
+	Why    string
 }
 
 // Stats says what an operation cost.
 type Stats struct {
-	Messages int // requests sent
-	Failures int // of these, without an answer
+	Messages int // requests made, those among them that were taken back before they left
+	Failures int // of these, without an answer that was waited for
 	Hops     int // length of the referral chain to the peer that ended the lookup
+	// Crowding says how much nearer to the key the peers lie than those of a network
+	// of this size should: minus the decimal logarithm of the probability. 0: not at
+	// all, or not known yet. From kad.crowd_score on the operation takes in a wider
+	// region, of Region peers.
+	Crowding float64
+	Region   int
 	// Lookup is the time to the end of the lookup for the k nearest peers; 0 if the
 	// operation ended before it or had none.
 	Lookup time.Duration

@@ -2,6 +2,7 @@ package kad
 
 import (
 	"bytes"
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -17,6 +18,7 @@ type phase uint8
 const (
 	local     phase = iota // waiting for our own stores
 	searching              // the lookup runs
+	asking                 // peers of a wider region are asked for the record
 	checking               // the lookup has ended, values wait to be judged
 	storing                // records go to the nearest peers
 	ended
@@ -32,7 +34,10 @@ type op struct {
 	phase    phase
 	started  time.Duration
 	search   *lookup.Search
-	resumed  bool     // the lookup has gone on once
+	resumed  bool // the lookup has gone on once
+	edge     edge
+	first    bool     // one answer may end the lookup
+	dropped  []key.ID // their requests were taken back, and have not settled yet
 	asks     Type     // what the lookup sends: this type,
 	request  any      // and the message, made into a body once for all peers
 	want     []wanted // stores to ask for, made into requests when there is room
@@ -47,7 +52,11 @@ type op struct {
 	next     int      // first target not yet asked
 	inFlight int      // stores that await an answer
 	stored   int
+	goal     int      // peers to store at; 0: k
+	tried    []key.ID // targets of before the lookup's end
+	region   *region
 	stats    Stats
+	trace    *Trace // nil if nobody looks on, and after it was handed out
 }
 
 // wanted is a request to our own stores that was not yet made.
@@ -67,9 +76,8 @@ func (o *op) start(k *protocol) {
 	c := &o.body
 	switch c.Op {
 	case OpFindPeer:
-		if k.peer.Table.Member(c.Target) {
-			o.phase = ended
-			k.deliver(o, Result{Found: true, Peers: []key.ID{c.Target}}, true)
+		if k.peer.Table.Member(c.Target) || k.peer.Roster != nil && k.peer.Roster.Met(c.Target) {
+			o.finish(k, Result{Found: true, Peers: []key.ID{c.Target}})
 			return
 		}
 		o.begin(k, Message{Type: FindNode, Key: c.Key, Target: c.Target})
@@ -92,6 +100,7 @@ const usual = 32
 // begin starts the lookup.
 func (o *op) begin(k *protocol, request Message) {
 	o.phase, o.asks, o.request = searching, request.Type, request
+	o.tailor()
 	if o.body.Op != OpRefresh {
 		k.refresh.begun(k.now, k.peer, o.body.Target)
 	}
@@ -100,23 +109,117 @@ func (o *op) begin(k *protocol, request Message) {
 	if len(seeds) == 0 {
 		seeds = k.peer.Table.ClosestKnown(o.body.Target, o.k, room[:0])
 	}
+	size := k.peer.Table.NetworkSize()
+	if r := k.peer.Roster; r != nil {
+		seeds = r.Closest(o.body.Target, o.k+o.settings.Refill, seeds)
+		size = max(size, float64(r.Len()+1))
+		o.direct(r)
+	}
 	o.search = lookup.New(lookup.Config{
-		Target: o.body.Target, Self: k.peer.Self, K: o.k, Settings: o.settings,
-		Depth: math.Log2(k.peer.Table.NetworkSize() / float64(o.k)), Predict: k.predict,
+		Log:    o.log(k),
+		Target: o.body.Target, Self: k.peer.Self, K: o.k, First: o.first, Withdraws: true, Settings: o.settings,
+		Depth: math.Log2(size / float64(o.k)), Predict: k.predict,
+		Reach: func(p key.ID) (time.Duration, bool) { return k.within(p, o.settings.SoftFactor) },
 	}, seeds)
 }
 
-// resume goes on, once, with all whom we know, spares too, if some of the nearest
-// did not answer. Those who did name the k nearest that they know, the dead among
-// them: who comes next nobody may have named.
+// tailor fits the settings of the lookup to what is looked for.
+func (o *op) tailor() {
+	switch o.body.Op {
+	case OpGet, OpFindProviders, OpRefresh:
+		o.settings.Answers = 0 // what peers say is what is looked for
+	default:
+	}
+	if o.body.Op == OpFindPeer || o.body.Count > 0 || o.body.Quorum > 0 {
+		// It ends long before all the nearest were asked.
+		o.first, o.settings.Alpha = true, min(o.settings.Alpha, o.settings.AlphaFirst)
+		o.settings.Price *= 2 // near ones not only know others, they have it
+	}
+}
+
+// direct lets a lookup that ends with one good answer ask one peer at a time, where
+// the roster names those who have it.
+func (o *op) direct(r node.Roster) {
+	if o.early() && r.Settled() {
+		o.settings.Alpha = 1
+	}
+}
+
+// early reports whether the lookup ends long before all the nearest were asked.
+func (o *op) early() bool {
+	return o.body.Op == OpFindPeer || o.body.Count > 0 || o.body.Quorum > 0
+}
+
+// resume goes on if some of the nearest did not answer. Those who did name the k
+// nearest that they know, the dead among them: who comes next nobody may have
+// named. It goes on once with all whom we know, spares too, and then with whom
+// those who answered know around the far end of the result.
 func (o *op) resume(k *protocol) bool {
-	if o.resumed || !o.search.Missed() {
+	if !o.search.Missed() {
 		return false
+	}
+	if o.resumed {
+		return o.beyond(k)
 	}
 	o.resumed = true
 	var room [usual]key.ID
 	o.search.Resume(k.peer.Table.ClosestKnown(o.body.Target, o.k+o.settings.Refill, room[:0]))
 	return true
+}
+
+// edge is the search for peers beyond those that answers have named.
+type edge struct {
+	rounds   int
+	to       key.ID // whom to ask
+	wanted   bool   // it was not asked yet
+	inFlight bool
+}
+
+// busy reports whether the end of the lookup waits for it.
+func (e *edge) busy() bool { return e.wanted || e.inFlight }
+
+// beyond has a peer at the far end of the result asked for its neighbours: at
+// first the one that answers fastest, then the last one.
+func (o *op) beyond(k *protocol) bool {
+	var room [usual]key.ID
+	peers := o.search.Edge(room[:0])
+	if len(peers) == 0 || o.edge.rounds >= o.settings.Edge {
+		return false
+	}
+	to := peers[len(peers)-1]
+	if o.edge.rounds == 0 {
+		to = slices.MinFunc(peers, func(a, b key.ID) int { return cmp.Compare(k.predict(a), k.predict(b)) })
+	}
+	o.edge = edge{rounds: o.edge.rounds + 1, to: to, wanted: true}
+	return true
+}
+
+// askEdge sends the request for peers at the far end.
+func (o *op) askEdge(k *protocol, now time.Duration) (node.Request, bool) {
+	if !o.edge.wanted || k.peer.Full() {
+		return nil, false
+	}
+	o.edge.wanted, o.edge.inFlight = false, true
+	o.stats.Messages++
+	o.trace.noteEdge(now, o.edge.to)
+	o.tell(k, Event{Step: StepAsked, Peer: o.edge.to})
+	limit := time.Duration(o.settings.SoftFactor*float64(k.predict(o.edge.to))) + o.settings.SoftSlack
+	return k.peer.Send(now, k, o.id<<purposeBits|forEdge, wire.Message{
+		To: o.edge.to, Deadline: now + min(limit, o.settings.Hard), Priority: o.priority(), Body: around(o.edge.to),
+	}, false)
+}
+
+// around is the request for a peer's own neighbours.
+func around(p key.ID) Message { return Message{Type: FindNode, Target: p} }
+
+// edgeTold takes the outcome of that request.
+func (o *op) edgeTold(ev node.Settled) {
+	o.edge.inFlight = false
+	a, _ := ev.Outcome.(node.Answered)
+	if m, ok := a.Body.(Message); ok && m.Type == FindNode {
+		o.search.Around(ev.Peer, m.Closer[:min(len(m.Closer), MaxPeers)])
+	}
+	o.search.Resume(nil)
 }
 
 func (o *op) load(store node.Store) {
@@ -152,6 +255,12 @@ func (o *op) ask(k *protocol, now time.Duration) (node.Request, bool) {
 		o.want = o.want[1:]
 		return w.make(ref), true
 	}
+	if o.phase == searching && o.next < len(o.targets) {
+		return o.sendRecord(k, now)
+	}
+	if o.phase == searching && o.edge.busy() {
+		return o.askEdge(k, now)
+	}
 	if o.phase == searching && !o.held() {
 		if r, ok := o.query(k, now); ok {
 			return r, true
@@ -161,6 +270,11 @@ func (o *op) ask(k *protocol, now time.Duration) (node.Request, bool) {
 				o.searched(k)
 			}
 			return o.ask(k, now)
+		}
+	}
+	if o.phase == asking && !o.judging {
+		if r, ok := o.askRegion(k, now); ok {
+			return r, true
 		}
 	}
 	if o.phase == checking && !o.judging {
@@ -196,8 +310,13 @@ func (o *op) query(k *protocol, now time.Duration) (node.Request, bool) {
 		return nil, false
 	}
 	o.stats.Messages++
-	return k.peer.Send(now, k, o.id<<purposeBits|forSearch, wire.Message{
-		To: q.Peer, Deadline: q.Hard, Priority: o.priority(), Body: o.request,
+	o.tell(k, Event{Step: StepAsked, Peer: q.Peer})
+	body := o.request
+	if q.Around && o.settings.Edge > 0 && o.asks == FindNode && o.body.Op != OpFindPeer {
+		body = around(q.Peer)
+	}
+	return k.peer.Send(now, k, o.id<<purposeBits|o.purpose(), wire.Message{
+		To: q.Peer, Deadline: q.Hard, Priority: o.priority(), Body: body,
 	}, false)
 }
 
@@ -210,7 +329,19 @@ func (o *op) priority() wire.Priority {
 
 // settled takes the outcome of one of the operation's requests.
 func (o *op) settled(k *protocol, now time.Duration, purpose uint64, ev node.Settled) {
+	if purpose != o.purpose() && (purpose == forSearch || purpose >= forRim) {
+		o.straggler(k, ev)
+		return
+	}
+	if purpose >= forRim {
+		purpose = forSearch
+	}
 	switch purpose {
+	case forEdge:
+		if o.phase == searching && o.edge.busy() {
+			o.tellEnd(k, FindNode, ev)
+			o.edgeTold(ev)
+		}
 	case forSearch:
 		if a, ok := ev.Outcome.(node.Answered); ok {
 			if m, ok := a.Body.(Message); ok && m.Type == o.asks {
@@ -218,8 +349,13 @@ func (o *op) settled(k *protocol, now time.Duration, purpose uint64, ev node.Set
 				return
 			}
 		}
-		o.stats.Failures++
-		o.search.Fail(ev.Peer)
+		if !o.returned(ev.Peer) {
+			o.tellEnd(k, o.asks, ev)
+			o.stats.Failures++
+			o.search.Fail(ev.Peer)
+		}
+	case forRegion:
+		o.told(k, now, ev)
 	case forStore, forPing:
 		o.confirmed(k, now, ev)
 	case forLoad:
@@ -238,23 +374,56 @@ func (o *op) settled(k *protocol, now time.Duration, purpose uint64, ev node.Set
 
 // answered takes a reply to the lookup's request.
 func (o *op) answered(k *protocol, now time.Duration, ev node.Settled, m Message) {
+	o.returned(ev.Peer) // it had left all the same
+	o.tellEnd(k, o.asks, ev)
 	closer := m.Closer[:min(len(m.Closer), MaxPeers)]
 	k.learn(now-ev.Sent, o.search.Answer(ev.Peer, closer))
+	if o.asks == FindNode && m.Target == ev.Peer {
+		o.search.Around(ev.Peer, closer)
+	}
+	o.spare(k)
+	o.eager(k)
 	o.stats.Hops = o.search.Hops()
 	switch o.body.Op {
 	case OpFindPeer:
 		if ev.Peer == o.body.Target || slices.Contains(closer, o.body.Target) {
 			o.finish(k, Result{Found: true, Peers: []key.ID{o.body.Target}, From: ev.Peer})
 		}
-	case OpFindProviders:
-		o.providers(k, ev.Peer, m.Providers)
-	case OpGet:
-		if m.Value != nil {
-			o.queue = append(o.queue, offer{ev.Peer, m.Value})
-			o.judge(k)
-		}
 	case OpRefresh:
 		k.meet(now, closer)
+	default:
+		o.took(k, ev.Peer, m)
+	}
+}
+
+// spare takes back the requests that the lookup does not need any more.
+func (o *op) spare(k *protocol) {
+	from := len(o.dropped)
+	o.dropped = o.search.Spare(o.dropped)
+	for _, p := range o.dropped[from:] {
+		k.peer.Withdraw(k, o.id<<purposeBits|o.purpose(), p)
+	}
+}
+
+// returned reports whether a request to a peer was taken back, and forgets it.
+func (o *op) returned(p key.ID) bool {
+	i := slices.Index(o.dropped, p)
+	if i >= 0 {
+		o.dropped = slices.Delete(o.dropped, i, i+1)
+	}
+	return i >= 0
+}
+
+// took takes what a peer holds of the record that is looked for.
+func (o *op) took(k *protocol, from key.ID, m Message) {
+	switch o.body.Op {
+	case OpFindProviders:
+		o.providers(k, from, m.Providers)
+	case OpGet:
+		if m.Value != nil {
+			o.queue = append(o.queue, offer{from, m.Value})
+			o.judge(k)
+		}
 	default: // the lookup alone matters
 	}
 }
@@ -357,11 +526,18 @@ func (o *op) admitted(k *protocol, best int) {
 
 // searched is called when the lookup has ended.
 func (o *op) searched(k *protocol) {
+	if o.region != nil {
+		o.rimmed(k)
+		return
+	}
 	nearest := o.search.Result(o.k+o.settings.Refill, nil)
 	o.stats.Lookup = k.now - o.started
+	if o.crowded(k, nearest) {
+		return
+	}
 	switch o.body.Op {
 	case OpPut, OpProvide:
-		o.phase, o.targets = storing, nearest
+		o.beginStores(nearest, o.k)
 	case OpGet:
 		o.phase, o.targets = checking, nearest[:min(len(nearest), o.k)]
 	case OpFindProviders:
@@ -393,31 +569,40 @@ func (o *op) concluded(k *protocol) {
 // store sends the record to the next target until k have accepted it or nobody
 // is left.
 func (o *op) store(k *protocol, now time.Duration) (node.Request, bool) {
-	if o.next < len(o.targets) && o.stored+o.inFlight < o.k && o.inFlight < max(o.settings.Alpha, 1) {
-		if k.peer.Full() {
-			return nil, false
-		}
-		to := o.targets[o.next]
-		o.next++
-		o.inFlight++
-		o.stats.Messages++
-		m, oneWay := Message{Type: PutValue, Key: o.body.Key, Target: o.body.Target, Value: o.body.Value}, false
-		purpose := forStore
-		switch o.body.Op {
-		case OpProvide:
-			m, oneWay = Message{Type: AddProvider, Key: o.body.Key, Target: o.body.Target, Providers: []key.ID{k.peer.Self}}, true
-		case OpPing:
-			m, purpose = Message{Type: Ping}, forPing
-		default: // a record goes out
-		}
-		return k.peer.Send(now, k, o.id<<purposeBits|purpose, wire.Message{
-			To: to, Deadline: now + o.settings.Hard, Priority: o.priority(), Body: m,
-		}, oneWay)
+	if o.next < len(o.targets) && o.stored+o.inFlight < max(o.goal, o.k) && o.inFlight < max(o.settings.Alpha, 1) {
+		return o.sendRecord(k, now)
 	}
 	if o.inFlight == 0 {
 		o.finish(k, Result{Found: o.stored > 0, Stored: o.stored, Peers: o.holders})
 	}
 	return nil, false
+}
+
+// sendRecord sends the record, or a ping, to the next target.
+func (o *op) sendRecord(k *protocol, now time.Duration) (node.Request, bool) {
+	if k.peer.Full() {
+		return nil, false
+	}
+	to := o.targets[o.next]
+	o.next++
+	o.inFlight++
+	o.stats.Messages++
+	o.trace.asked(now, to)
+	if o.body.Op == OpPut {
+		o.tell(k, Event{Step: StepStored, Peer: to})
+	}
+	m, oneWay := Message{Type: PutValue, Key: o.body.Key, Target: o.body.Target, Value: o.body.Value}, false
+	purpose := forStore
+	switch o.body.Op {
+	case OpProvide:
+		m, oneWay = Message{Type: AddProvider, Key: o.body.Key, Target: o.body.Target, Providers: []key.ID{k.peer.Self}}, true
+	case OpPing:
+		m, purpose = Message{Type: Ping}, forPing
+	default: // a record goes out
+	}
+	return k.peer.Send(now, k, o.id<<purposeBits|purpose, wire.Message{
+		To: to, Deadline: now + o.settings.Hard, Priority: o.priority(), Body: m,
+	}, oneWay)
 }
 
 // confirmed takes the outcome of a store or ping. A peer that answered a put
@@ -433,12 +618,14 @@ func (o *op) confirmed(k *protocol, now time.Duration, ev node.Settled) {
 			ok = is && m.Type == PutValue && bytes.Equal(m.Value, o.body.Value)
 		}
 	}
+	o.trace.ended(now, ev.Peer, ok)
 	if !ok {
 		o.stats.Failures++
 		return
 	}
 	o.stored++
 	o.holders = append(o.holders, ev.Peer)
+	o.returnEarly(k)
 	if o.body.Op == OpPing {
 		o.finish(k, Result{Found: true, Peers: []key.ID{ev.Peer}, Elapsed: now - ev.Sent})
 	}
@@ -447,11 +634,16 @@ func (o *op) confirmed(k *protocol, now time.Duration, ev node.Settled) {
 // finish delivers the final result and ends the operation.
 func (o *op) finish(k *protocol, r Result) {
 	o.phase = ended
-	if o.search != nil {
+	if o.search != nil && !o.search.Done() { // it has what it wanted
+		var room [usual]key.ID
+		for _, p := range o.search.Waiting(room[:0]) {
+			k.peer.Withdraw(k, o.id<<purposeBits|o.purpose(), p)
+		}
 		o.search.Stop()
 	}
 	if o.body.Op == OpProvide && o.body.Keep && o.call != 0 {
 		k.keep(o.call, o.body)
 	}
+	r.Trace = o.observe(k, r)
 	k.deliver(o, r, true)
 }

@@ -10,9 +10,12 @@ import (
 
 // refresh looks up a random key of each bucket in turn, so that in every period
 // each bucket has had a lookup, spread evenly. A bucket that has had one of somebody
-// else's is left out (Kademlia paper, section 2.3).
+// else's is left out (Kademlia paper, section 2.3), and so are the deepest: whoever
+// belongs there is found by looking for ourselves. go-libp2p-kad-dht looks into each
+// of them, to find the same peers again.
 type refresh struct {
 	every  time.Duration // 0: never
+	k      int           // peers that a lookup finds
 	at     time.Duration
 	bucket int
 	looked []time.Duration // by bucket: when a lookup for a key of it last began
@@ -33,10 +36,10 @@ func (r *refresh) begun(now time.Duration, p *node.Peer, target key.ID) {
 // next returns the key of the lookup that is due. The turn after the deepest
 // bucket is our own key, which fills the nearest buckets and is never left out.
 func (r *refresh) next(now time.Duration, p *node.Peer, dice *stat.Stream) (key.ID, bool) {
-	n := p.Table.Buckets() + 1
-	if r.every <= 0 || n == 1 {
+	if r.every <= 0 || p.Table.Buckets() == 0 || r.at > now {
 		return key.ID{}, false
 	}
+	n := p.Table.Depth(r.k) + 1
 	if r.at == 0 { // peers that began together must not refresh together
 		r.at = now + time.Duration(dice.Float64()*float64(r.every)/float64(n))
 	}

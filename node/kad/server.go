@@ -21,7 +21,7 @@ func (k *protocol) serve() (node.Request, bool) {
 	for k.inbox.len() > 0 {
 		in := k.inbox.pop()
 		m, ok := in.Body.(Message)
-		if why := invalid(m, ok); why != "" {
+		if why := k.invalid(m, ok); why != "" {
 			k.peer.Refuse(in.Inbound, why)
 			continue
 		}
@@ -41,7 +41,7 @@ func (k *protocol) serve() (node.Request, bool) {
 }
 
 // invalid says what is wrong with a request, "" if nothing is.
-func invalid(m Message, ok bool) string {
+func (k *protocol) invalid(m Message, ok bool) string {
 	switch {
 	case !ok:
 		return "not a message of this protocol"
@@ -51,6 +51,8 @@ func invalid(m Message, ok bool) string {
 		return "unknown message type"
 	case m.Key == "" && m.Target == (key.ID{}):
 		return "empty key"
+	case len(m.Key) > k.keyBytes:
+		return "key too long"
 	case (m.Type == AddProvider || m.Type == GetProviders) && len(m.Key) > maxKeyLen:
 		return "key too long"
 	case m.Type == PutValue && m.Value == nil:
@@ -86,7 +88,7 @@ func (k *protocol) storage(in node.Received, m Message) (node.Request, bool) {
 	case GetProviders:
 		return node.Load{Ref: ref, Store: node.Providers, Key: m.Key}, true
 	case PutValue:
-		return node.Save{Ref: ref, Store: node.Values, Key: m.Key, Value: m.Value}, true
+		return node.Save{Ref: ref, Store: node.Values, Key: m.Key, Value: m.Value, Peer: in.From}, true
 	default: // AddProvider: only for oneself
 		return node.Save{Ref: ref, Store: node.Providers, Key: m.Key, Peer: in.From}, true
 	}

@@ -110,7 +110,7 @@ func newTwins(t *testing.T, m *place.Matrix, preset string) *twins {
 		kad.replication = 6
 		lookup.alpha = 3
 		kad.refresh = 0s
-		table.probe_per_min = 0
+		table.probe_budget = 0
 		table.probe_after = 6h`); err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func (w *twins) lookups(call func(peer int, c kad.Call) (kad.Result, time.Durati
 func (w *twins) simulated(t *testing.T) []outcome {
 	t.Helper()
 	world, err := sim.NewWorld(sim.WorldConfig{
-		RTT: w.places.RTT, Sessions: twinPeers, Protocols: []sim.Protocol{sim.Kademlia},
+		RTT: w.places.RTT, Sessions: twinPeers, Protocols: []sim.Protocol{sim.Kademlia}, Handshakes: true,
 	})
 	if err != nil {
 		t.Fatal(err)

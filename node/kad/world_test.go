@@ -42,6 +42,7 @@ type peer struct {
 	values    map[string][]byte
 	providers map[string][]key.ID
 	results   []kad.Result
+	traces    []*kad.Trace
 	final     bool
 }
 
@@ -128,6 +129,10 @@ func (w *world) do(id key.ID, p *peer, r node.Request) {
 		result := r.Body.(kad.Result)
 		p.results, p.final = append(p.results, result), p.final || r.Final
 		w.log("call %d: %s", r.Call, showResult(result, r.Final))
+	case node.Observe:
+		p.traces = append(p.traces, r.Body.(*kad.Trace))
+	case node.Withdraw:
+		w.log("withdraws request %d", r.Ref&0xffff)
 	case node.Keep:
 		w.log("keeps %s", name(r.Peer))
 	case node.Release:

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/shoalnet/shoal/sim"
+	"github.com/shoalnet/shoal/sim/static"
 )
 
 const (
@@ -21,12 +21,12 @@ const (
 )
 
 // experiment is a run of the balanced-buckets report.
-func experiment(size int, admission string, network int) sim.RoundsConfig {
-	return sim.RoundsConfig{Peers: reportPeers, Bucket: size, Admission: admission, Lookups: manyLookups, Seed: uint64(network)}
+func experiment(size int, admission string, network int) static.RoundsConfig {
+	return static.RoundsConfig{Peers: reportPeers, Bucket: size, Admission: admission, Lookups: manyLookups, Seed: uint64(network)}
 }
 
 // roundsCommand is the command line of a run whose seed follows.
-func roundsCommand(cfg sim.RoundsConfig) string {
+func roundsCommand(cfg static.RoundsConfig) string {
 	line := fmt.Sprintf("shoal sim rounds --peers %d --bucket %d --admission %s --lookups %d", cfg.Peers, cfg.Bucket, cfg.Admission, cfg.Lookups)
 	if cfg.Mode != "" {
 		line += fmt.Sprintf(" --mode %s --concurrency %d", cfg.Mode, cfg.Concurrency)
@@ -38,8 +38,8 @@ func roundsCommand(cfg sim.RoundsConfig) string {
 }
 
 // runs returns what a configuration gives in each of some networks.
-func (b *bench) runs(ctx context.Context, cfg sim.RoundsConfig, networks int) ([]sim.RoundsResult, error) {
-	var results []sim.RoundsResult
+func (b *bench) runs(ctx context.Context, cfg static.RoundsConfig, networks int) ([]static.RoundsResult, error) {
+	var results []static.RoundsResult
 	for i := range uint64(networks) {
 		one := cfg
 		one.Seed += i
@@ -53,7 +53,7 @@ func (b *bench) runs(ctx context.Context, cfg sim.RoundsConfig, networks int) ([
 }
 
 // hopsOf measures the mean of the hops in some networks together.
-func hopsOf(cfg sim.RoundsConfig, networks int) measure {
+func hopsOf(cfg static.RoundsConfig, networks int) measure {
 	return func(ctx context.Context, b *bench) (value, error) {
 		results, err := b.runs(ctx, cfg, networks)
 		if err != nil {
@@ -70,7 +70,7 @@ func hopsOf(cfg sim.RoundsConfig, networks int) measure {
 }
 
 // messagesOf measures the messages of a lookup. Their spread is not known.
-func messagesOf(cfg sim.RoundsConfig, networks int) measure {
+func messagesOf(cfg static.RoundsConfig, networks int) measure {
 	return func(ctx context.Context, b *bench) (value, error) {
 		results, err := b.runs(ctx, cfg, networks)
 		sum := 0.0
@@ -102,7 +102,7 @@ var sweep = []struct {
 // mainPairs are those of the report's main run, with buckets of 20.
 var mainPairs = [networks][2]float64{{1.9287, 1.8931}, {1.923, 1.893}, {1.9263, 1.8902}, {1.9347, 1.8914}, {1.9332, 1.896}}
 
-var admissions = [2]string{sim.First, sim.Balanced}
+var admissions = [2]string{static.First, static.Balanced}
 
 // mean returns the average of one side of the pairs.
 func mean(pairs [networks][2]float64, side int) float64 {
@@ -155,8 +155,8 @@ func sweepFigures() []Figure {
 
 // both measures the mean of the hops with either kind of tables.
 func both(ctx context.Context, b *bench, size, networks int) (first, balanced value, err error) {
-	if first, err = hopsOf(experiment(size, sim.First, 0), networks)(ctx, b); err == nil {
-		balanced, err = hopsOf(experiment(size, sim.Balanced, 0), networks)(ctx, b)
+	if first, err = hopsOf(experiment(size, static.First, 0), networks)(ctx, b); err == nil {
+		balanced, err = hopsOf(experiment(size, static.Balanced, 0), networks)(ctx, b)
 	}
 	return first, balanced, err
 }
@@ -211,7 +211,7 @@ func histogramFigures() []Figure {
 			})
 		}
 	}
-	entries := experiment(bucket, sim.First, 0)
+	entries := experiment(bucket, static.First, 0)
 	return append(figures, Figure{
 		Name: "histogram: lookups of 0 hops, first less balanced", Source: "both search for the same keys from the same peers", Grade: Theory, Relation: Equal,
 		measure: func(ctx context.Context, b *bench) (value, error) {
@@ -236,7 +236,7 @@ func concurrencyFigures() []Figure {
 	for _, row := range []struct{ width, hops, reads, slack float64 }{
 		{1, 2.083, 2.08, 0.02}, {3, 1.980, 3.94, 0.03}, {10, 1.928, 10.30, 0.05},
 	} {
-		cfg := experiment(bucket, sim.First, 0)
+		cfg := experiment(bucket, static.First, 0)
 		cfg.Concurrency, cfg.Later = int(row.width), int(row.width)
 		figures = append(figures, Figure{
 			Name: fmt.Sprintf("concurrency %d in all rounds, hops", cfg.Concurrency), Source: secondProgram, Grade: Independent,
@@ -277,8 +277,8 @@ var nodeTable = []struct {
 
 // whole is a run of nodeTable, in one network of many peers or in ten of few,
 // which differ from each other.
-func whole(peers, width int) (cfg sim.RoundsConfig, networks int) {
-	cfg = sim.RoundsConfig{Peers: peers, Bucket: bucket, Admission: sim.First, Mode: sim.FindNode, Concurrency: width, Lookups: 50_000}
+func whole(peers, width int) (cfg static.RoundsConfig, networks int) {
+	cfg = static.RoundsConfig{Peers: peers, Bucket: bucket, Admission: static.First, Mode: static.FindNode, Concurrency: width, Lookups: 50_000}
 	networks = 1
 	if peers <= 1_000 {
 		networks, cfg.Lookups = 10, 10_000
@@ -335,9 +335,9 @@ func worstSuccess(ctx context.Context, b *bench) (value, error) {
 
 func millionFigures() []Figure {
 	var figures []Figure
-	var cfgs [2]sim.RoundsConfig
+	var cfgs [2]static.RoundsConfig
 	for side, want := range [2]float64{2.7314, 2.6913} {
-		cfg := sim.RoundsConfig{Peers: 1_000_000, Bucket: bucket, Admission: admissions[side], Lookups: manyLookups, Tables: sim.Implicit}
+		cfg := static.RoundsConfig{Peers: 1_000_000, Bucket: bucket, Admission: admissions[side], Lookups: manyLookups, Tables: static.Implicit}
 		cfgs[side] = cfg
 		figures = append(figures, Figure{
 			Name: "million peers, hops, " + cfg.Admission, Source: secondProgram, Grade: Independent,

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/shoalnet/shoal/sim"
+	"github.com/shoalnet/shoal/sim/static"
 )
 
 // Measurements of the IPFS network by ProbeLab, results/ of
@@ -28,9 +28,9 @@ const unanswering = 0.1
 // walk is the whole lookup of an IPFS client among as many peers as RFM 17 found,
 // with or without further ones that are in tables but gone.
 func walk(ctx context.Context, b *bench, stale float64) (counts, error) {
-	r, err := b.run(ctx, sim.RoundsConfig{
+	r, err := b.run(ctx, static.RoundsConfig{
 		Peers: int(math.Round(holders / (1 - stale))), Stale: stale,
-		Mode: sim.FindNode, Replies: sim.ClosestReplies, Lookups: 50_000,
+		Mode: static.FindNode, Replies: static.ClosestReplies, Lookups: 50_000,
 	})
 	return r.HopsHistogram, err
 }

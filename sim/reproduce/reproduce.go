@@ -1,7 +1,7 @@
 // Package reproduce holds published figures on Kademlia, Chord and the IPFS
-// network, each with its source, beside the runs of package sim and the small
-// kernels of this package that should meet them. A figure that is not met is
-// shown as a miss.
+// network, each with its source, beside the runs of packages sim and static and
+// the small kernels of this package that should meet them. A figure that is not
+// met is shown as a miss.
 //
 // The kernels state one published model each, as plainly as they can: greedy
 // search over random buckets (greedy.go), Chord (chord.go), the trie of
@@ -16,7 +16,7 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/shoalnet/shoal/sim"
+	"github.com/shoalnet/shoal/sim/static"
 )
 
 // How sure a published figure is.
@@ -183,8 +183,8 @@ func (f *Figure) holds(ours float64) bool {
 // bench runs what the figures need, and each run but once.
 type bench struct {
 	Options
-	rounds   func(context.Context, sim.RoundsConfig) (sim.RoundsResult, error)
-	done     map[string]sim.RoundsResult // by all of the configuration
+	rounds   func(context.Context, static.RoundsConfig) (static.RoundsResult, error)
+	done     map[string]static.RoundsResult // by all of the configuration
 	networks map[int][]network
 	kept     map[string]counts
 }
@@ -192,10 +192,10 @@ type bench struct {
 func newBench(opt Options) *bench {
 	return &bench{
 		Options: opt,
-		rounds: func(ctx context.Context, cfg sim.RoundsConfig) (sim.RoundsResult, error) {
-			return sim.RunRounds(ctx, cfg, nil)
+		rounds: func(ctx context.Context, cfg static.RoundsConfig) (static.RoundsResult, error) {
+			return static.RunRounds(ctx, cfg, nil)
 		},
-		done:     map[string]sim.RoundsResult{},
+		done:     map[string]static.RoundsResult{},
 		networks: map[int][]network{},
 		kept:     map[string]counts{},
 	}
@@ -210,7 +210,7 @@ func (b *bench) lookups(n int) int {
 }
 
 // run returns what a configuration gives; its seed is relative to that of all.
-func (b *bench) run(ctx context.Context, cfg sim.RoundsConfig) (sim.RoundsResult, error) {
+func (b *bench) run(ctx context.Context, cfg static.RoundsConfig) (static.RoundsResult, error) {
 	cfg.Lookups = b.lookups(cfg.Lookups)
 	cfg.Seed += b.Seed
 	cfg.Workers = b.Workers

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/shoalnet/shoal/sim"
+	"github.com/shoalnet/shoal/sim/static"
 )
 
 // Every figure says what it is, and a pattern finds it alone.
@@ -102,14 +102,14 @@ func TestRowsHold(t *testing.T) {
 // A simulator that is wrong is caught: buckets that hold too few, and balanced
 // ones that are not.
 func TestWrongSimulatorMisses(t *testing.T) {
-	for name, spoil := range map[string]func(*sim.RoundsConfig){
-		"two entries too few":     func(c *sim.RoundsConfig) { c.Bucket -= 2 },
-		"balance without balance": func(c *sim.RoundsConfig) { c.Admission = sim.First },
-		"five goals too many":     func(c *sim.RoundsConfig) { c.Replication = 25 },
+	for name, spoil := range map[string]func(*static.RoundsConfig){
+		"two entries too few":     func(c *static.RoundsConfig) { c.Bucket -= 2 },
+		"balance without balance": func(c *static.RoundsConfig) { c.Admission = static.First },
+		"five goals too many":     func(c *static.RoundsConfig) { c.Replication = 25 },
 	} {
 		b := small("^sweep .*k=10(,|$)")
 		right := b.rounds
-		b.rounds = func(ctx context.Context, cfg sim.RoundsConfig) (sim.RoundsResult, error) {
+		b.rounds = func(ctx context.Context, cfg static.RoundsConfig) (static.RoundsResult, error) {
 			spoil(&cfg)
 			return right(ctx, cfg)
 		}
@@ -124,9 +124,9 @@ func TestRunsOnce(t *testing.T) {
 	b := small("^pair")
 	var seeds []uint64
 	b.Seed = 7
-	b.rounds = func(_ context.Context, cfg sim.RoundsConfig) (sim.RoundsResult, error) {
+	b.rounds = func(_ context.Context, cfg static.RoundsConfig) (static.RoundsResult, error) {
 		seeds = append(seeds, cfg.Seed)
-		return sim.RoundsResult{HopsMean: 2, HopsHistogram: []int64{0, 0, 9}}, nil
+		return static.RoundsResult{HopsMean: 2, HopsHistogram: []int64{0, 0, 9}}, nil
 	}
 	if rows := rowsOf(t, b); len(rows) != 13 {
 		t.Errorf("%d rows, want 5 pairs, 2 averages and a saving", len(rows))

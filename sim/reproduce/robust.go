@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/shoalnet/shoal/sim"
+	"github.com/shoalnet/shoal/sim/static"
 )
 
 // stale is a search of three peers a round in a network of which a share is in
 // tables but gone. With ten a round practically nothing fails.
-func stale(size int, admission string, percent int) sim.RoundsConfig {
+func stale(size int, admission string, percent int) static.RoundsConfig {
 	cfg := experiment(size, admission, 0)
 	cfg.Concurrency, cfg.Later, cfg.Stale = 3, 3, float64(percent)/100
 	cfg.Lookups = 5 * manyLookups // failures are rare
@@ -18,7 +18,7 @@ func stale(size int, admission string, percent int) sim.RoundsConfig {
 }
 
 // failed measures the percentage of searches that run out of peers to ask.
-func failed(ctx context.Context, b *bench, cfg sim.RoundsConfig) (value, error) {
+func failed(ctx context.Context, b *bench, cfg static.RoundsConfig) (value, error) {
 	r, err := b.run(ctx, cfg)
 	if err != nil {
 		return value{}, err
@@ -34,7 +34,7 @@ func failed(ctx context.Context, b *bench, cfg sim.RoundsConfig) (value, error) 
 // robustFigures ask whether the tables with fewer hops also fail less.
 func robustFigures() []Figure {
 	const claim = "the report says that more hops meet failed nodes more often; a search of three peers a round fails here when all three are gone"
-	difference := func(name string, fewer, more sim.RoundsConfig) Figure {
+	difference := func(name string, fewer, more static.RoundsConfig) Figure {
 		return Figure{
 			Name: name, Source: balancedReport, Grade: Read, Relation: AtMost, Note: claim, cost: 4 * (100 + fewer.Bucket),
 			measure: func(ctx context.Context, b *bench) (value, error) {
@@ -51,10 +51,10 @@ func robustFigures() []Figure {
 	for _, percent := range []int{10, 20, 30} {
 		for _, size := range []int{10, 20, 50, 100} {
 			name := fmt.Sprintf("robust: %d %% stale, failed %%, balanced less first, k=%d", percent, size)
-			figures = append(figures, difference(name, stale(size, sim.Balanced, percent), stale(size, sim.First, percent)))
+			figures = append(figures, difference(name, stale(size, static.Balanced, percent), stale(size, static.First, percent)))
 		}
 		name := fmt.Sprintf("robust: %d %% stale, failed %%, k=100 less k=10, first", percent)
-		figures = append(figures, difference(name, stale(100, sim.First, percent), stale(10, sim.First, percent)))
+		figures = append(figures, difference(name, stale(100, static.First, percent), stale(10, static.First, percent)))
 	}
 	return figures
 }

@@ -147,7 +147,7 @@ func buildShoal(v values) (kit, error) {
 		"table.shape", text(v[inBucket]), "table.random_share", text(v[randomPart]), "lookup.alpha", text(v[inFlight]),
 		"kad.refresh", v.seconds(refresh).String(), "lookup.soft_factor", text(v[softFactor]),
 		"kad.replication", text(v[replies]), "table.probe_after", v.seconds(probeAfter).String(),
-		"lookup.hard", "4s", "table.probe_per_min", "0")
+		"lookup.hard", "4s", "table.probe_budget", "0")
 }
 
 func text(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }

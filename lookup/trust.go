@@ -1,0 +1,113 @@
+package lookup
+
+// A peer may name others that do not exist, near the target, as many as it likes
+// and at no cost: each is asked, fails, and takes the place of somebody who would
+// have answered. So a search remembers who named whom first. Once
+// lookup.distrust names of one peer have failed or are late, and fewer than a
+// fifth of them have answered, what else it named is passed over, unless somebody
+// else names it too, and its failures use up no refill.
+
+// maxSources bounds the answers whose names are told apart; those of further ones
+// are trusted.
+const maxSources = 255
+
+// sources are the answers of a search that named somebody, by number from 1; 0 is
+// our own table.
+type sources struct {
+	last  uint8
+	by    uint8 // whose names are being taken
+	liars [(maxSources + 1) / 64]uint64
+}
+
+// begin numbers an answer.
+func (s *sources) begin() {
+	s.by = 0
+	if s.last < maxSources {
+		s.last++
+		s.by = s.last
+	}
+}
+
+func (s *sources) end() { s.by = 0 }
+
+func (s *sources) lies(by uint8) bool { return s.liars[by/64]>>(by%64)&1 != 0 }
+
+// suspect judges the peer that named a candidate which has failed or is late.
+func (s *Search) suspect(by uint8) {
+	if by == 0 || s.cfg.Distrust == 0 || s.sources.lies(by) {
+		return
+	}
+	bad, good := 0, 0
+	for i := range s.order {
+		if r := &s.order[i]; r.by == by {
+			switch r.state {
+			case failed, late:
+				bad++
+			case answered, reached:
+				good++
+			default:
+			}
+		}
+	}
+	if bad < s.cfg.Distrust || bad < 4*good {
+		return
+	}
+	s.sources.liars[by/64] |= 1 << (by % 64)
+	for i := range s.order {
+		if r := &s.order[i]; r.by == by && r.state == heard {
+			r.state = passed
+		}
+	}
+}
+
+// vouch takes up a candidate that was passed over, on the word of another.
+func (s *Search) vouch(at int) {
+	if r := &s.order[at]; r.state == passed {
+		r.state, r.by = heard, s.sources.by
+	}
+}
+
+// victim returns the place of the candidate to forget when there are too many and
+// one of the source by is to come in at a place: one of somebody who lies, else the
+// farthest of whoever has named the most that were not asked, so that nobody can
+// push out what others named; else the farthest. It is -1 if that is the newcomer.
+func (s *Search) victim(by uint8, at int) int {
+	var unasked [maxSources + 1]uint8
+	unasked[by]++
+	heaviest := by
+	for i := len(s.order) - 1; i >= 0; i-- {
+		switch r := &s.order[i]; r.state {
+		case passed:
+			return i
+		case failed:
+			if s.sources.lies(r.by) {
+				return i
+			}
+		case heard:
+			if unasked[r.by]++; r.by > 0 && unasked[r.by] > unasked[heaviest] {
+				heaviest = r.by
+			}
+		default:
+		}
+	}
+	last := len(s.order) - 1
+	if heaviest == 0 || unasked[heaviest] == 1 {
+		return newcomer(last, at)
+	}
+	out := last
+	for s.order[out].by != heaviest || s.order[out].state != heard {
+		out--
+	}
+	if heaviest == by {
+		return newcomer(out, at)
+	}
+	return out
+}
+
+// newcomer is -1 where the newcomer is farther than who would be forgotten for it.
+func newcomer(out, at int) int {
+	if out < at {
+		return -1
+	}
+	return out
+}

@@ -1,0 +1,133 @@
+package p2p
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-varint"
+
+	"github.com/shoalnet/shoal/node"
+	"github.com/shoalnet/shoal/wire"
+)
+
+var (
+	errClient    = errors.New("p2p: not a server")
+	errRefused   = errors.New("p2p: refused")
+	errMalformed = errors.New("p2p: malformed request")
+)
+
+// peeked is how many bytes of a long message are looked at: its type, if it comes
+// first, as all senders that we know write it.
+const peeked = 4
+
+// incoming is a stream that a peer opened to us. Nothing of a message is decoded
+// before its length was judged and its sender may send one more.
+type incoming struct {
+	burst
+	peer     *Peer
+	visit    *visit
+	from     peer.ID
+	protocol wire.Protocol
+	codec    Codec
+	settled  chan node.Request // takes what becomes of the request under way
+}
+
+func (p *Peer) newIncoming(s network.Stream, v *visit, protocol wire.Protocol) *incoming {
+	in := &incoming{peer: p, visit: v, from: s.Conn().RemotePeer(), protocol: protocol, codec: p.codecs[protocol], settled: make(chan node.Request, 1)}
+	in.stream, in.settings = s, &p.settings
+	in.begin()
+	return in
+}
+
+// serve answers the requests of a stream in order until the peer closes it. An
+// error resets the stream.
+func (in *incoming) serve() error {
+	for {
+		size, err := varint.ReadUvarint(in)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = in.serveOne(int(size))
+		}
+		if err != nil {
+			in.count(err)
+			return err
+		}
+		in.silence = in.settings.Load().inboundIdle
+	}
+}
+
+// count counts what ended a stream.
+func (in *incoming) count(err error) {
+	switch {
+	case errors.Is(err, errMalformed), errors.Is(err, varint.ErrOverflow), errors.Is(err, varint.ErrNotMinimal):
+		in.peer.count.malformed.Add(1)
+	case errors.Is(err, errFlood):
+		in.peer.count.refused.Add(1)
+	}
+}
+
+// serveOne reads a request of so many bytes and answers it.
+func (in *incoming) serveOne(size int) error {
+	p := in.peer
+	if !p.serving.Load() {
+		return errClient
+	}
+	if err := in.announced(size); err != nil {
+		return err
+	}
+	if !in.visit.hold(size) {
+		return errFlood
+	}
+	defer in.visit.release(size)
+	delayed, err := in.visit.pass(p.ctx, size, in.flush)
+	if delayed {
+		p.count.delayed.Add(1)
+	}
+	if err != nil {
+		return err
+	}
+	body, replies, err := in.read(size)
+	if err != nil {
+		return err
+	}
+	bump(&p.count.received, in.codec.Kind(body))
+	return in.answer(body, replies)
+}
+
+// announced judges a message by its length, and a long one by its first bytes.
+func (in *incoming) announced(size int) error {
+	set := in.settings.Load()
+	if size <= set.requestBytes {
+		return nil
+	}
+	if size > min(MaxValue+set.requestBytes, maxMessage) {
+		return fmt.Errorf("%w: %d bytes", errMalformed, size)
+	}
+	head, err := in.want(peeked, in.within(set.inboundMessage))
+	if err == nil && !in.codec.Large(head) {
+		err = fmt.Errorf("%w: %d bytes without a value", errMalformed, size)
+	}
+	return err
+}
+
+// read reads and decodes a message. Its time begins when its sender may send it.
+func (in *incoming) read(size int) (body any, replies bool, err error) {
+	set := in.settings.Load()
+	raw, err := in.take(size, in.within(set.inboundMessage))
+	if err != nil {
+		return nil, false, err
+	}
+	in.peer.count.bytesIn.Add(uint64(len(raw)))
+	if size > set.requestBytes && !in.codec.Large(raw) {
+		return nil, false, errMalformed
+	}
+	if body, replies, err = in.codec.DecodeRequest(in.peer.book, in.from, raw); err != nil {
+		return nil, false, fmt.Errorf("%w: %w", errMalformed, err)
+	}
+	return body, replies, nil
+}

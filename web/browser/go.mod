@@ -1,0 +1,3 @@
+module github.com/shoalnet/shoal/web/browser
+
+go 1.26.0

@@ -1,0 +1,91 @@
+// The search on the twin: best value against evaluations, and what moves the score.
+import { card, el, empty, replace } from "../dom.js";
+import { curve, effects } from "../chart.js";
+import { count, ms, number } from "../format.js";
+
+export function search() {
+  const best = el("div", {}),
+    facts = el("dl", { class: "facts" }),
+    rules = el("div", {}),
+    moves = el("div", {});
+  const movesCard = card("What moves the latency", null, "w12", moves);
+  return {
+    nodes: [
+      card("Best value against evaluations", "mean latency on the twin", "w8", best),
+      card("The search", null, "w4", facts, rules),
+      movesCard,
+    ],
+    update(s, changed) {
+      const any = (...names) => changed.has("all") || names.some((n) => changed.has(n)),
+        v = s.search;
+      if (any("search", "trials") && v) {
+        replace(
+          best,
+          v.steps.length || s.trials.length
+            ? [
+                curve(v, s.trials, {
+                  width: innerWidth < 640 ? 360 : 720,
+                  label: `Lowest mean latency after ${v.done} evaluations: ${ms(v.best_ms)}; the incumbent has ${ms(v.baseline_ms)}`,
+                }),
+                el(
+                  "p",
+                  { class: "small muted" },
+                  `The step line is the lowest so far: the best of many noisy scores, so what it finds is simulated again on fresh seeds before it is believed.${s.trials.length ? " Dots: every evaluation; crosses: broke a constraint." : ""}`,
+                ),
+              ]
+            : empty("No evaluation has ended yet", "Each simulates the whole network under another configuration."),
+        );
+        const gain = v.best_ms && v.baseline_ms ? number(100 * (1 - v.best_ms / v.baseline_ms), 2) + " % below the incumbent" : "–";
+        replace(
+          facts,
+          [
+            ["Optimizer", v.family],
+            ["Evaluations", `${count(v.done)} of ${count(v.budget)}`],
+            ["Lowest mean", ms(v.best_ms)],
+            ["That is", gain],
+            ["Incumbent, twin", ms(v.baseline_ms)],
+            v.twin_p50_ms && ["Twin and network, median", `${ms(v.twin_p50_ms)} and ${ms(v.network_p50_ms)}`],
+          ]
+            .filter(Boolean)
+            .map(([k, x]) => el("div", {}, el("dt", {}, k), el("dd", {}, x))),
+        );
+        replace(
+          rules,
+          el("h3", {}, "A candidate must have"),
+          el(
+            "ul",
+            { class: "small" },
+            (v.constraints || []).map((c) => el("li", {}, "· " + c)),
+          ),
+        );
+      }
+      if (any("sensitivity")) {
+        movesCard.hidden = !s.sensitivity;
+        if (s.sensitivity) replace(moves, sensitivity(s.sensitivity));
+      }
+    },
+  };
+}
+
+function sensitivity(s) {
+  return [
+    el(
+      "p",
+      { class: "small muted" },
+      `${s.method}. ${count(s.trials)} evaluations of the search; bars are 95 % intervals, hollow marks have fewer than ${s.least}. Below the dashed line is faster than the mean of all.`,
+    ),
+    el(
+      "div",
+      { class: "multiples" },
+      s.knobs.map((k) =>
+        el(
+          "div",
+          {},
+          el("h3", {}, el("span", { class: "mono" }, k.knob), el("span", { class: "small muted" }, k.unit ? ` in ${k.unit}` : "")),
+          effects(k, s.least, s.unit),
+        ),
+      ),
+    ),
+    el("p", { class: "small muted" }, `Vertical: ${s.metric}, ${s.unit}.`),
+  ];
+}
