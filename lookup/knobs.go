@@ -87,6 +87,12 @@ func Knobs() []knob.Knob {
 			Source: "ours: against invented peers",
 		},
 		{
+			Name: "lookup.disjoint", Unit: "paths", Kind: knob.Int, Min: 1, Max: MaxDisjoint, Default: "1",
+			Guards: guards, Doc: "paths that have no peer in common, so that one that lies spoils one of them: " +
+				"a lookup costs up to as many times the messages",
+			Source: "S/Kademlia paper, section 4.4; 1 in go-libp2p-kad-dht",
+		},
+		{
 			Name: "lookup.edge", Unit: "requests", Kind: knob.Int, Min: 0, Max: 8, Default: "1", Stock: "0",
 			Guards: guards, Zero: "nor is who takes the place of a dead peer asked for its own neighbours",
 			Doc: "requests for the neighbours of peers at the far end of a result, where dead ones may have hidden others", Source: "ours",
@@ -126,6 +132,7 @@ type Settings struct {
 	Answers    float64       // share of the k nearest; 0: all
 	Refill     int
 	Distrust   int     // 0: never
+	Disjoint   int     // paths; 0: one
 	Edge       int     // requests for whom answers may have left out
 	SoftFactor float64 // 0: no soft deadline
 	SoftSlack  time.Duration
@@ -145,6 +152,7 @@ func SettingsOf(c knob.Config) Settings {
 		Answers:    c.Number("lookup.answers"),
 		Refill:     c.Int("lookup.refill"),
 		Distrust:   c.Int("lookup.distrust"),
+		Disjoint:   c.Int("lookup.disjoint"),
 		Edge:       c.Int("lookup.edge"),
 		SoftFactor: c.Number("lookup.soft_factor"),
 		SoftSlack:  c.Duration("lookup.soft_slack"),

@@ -246,7 +246,7 @@ func (l *Log) Replay() ([]Step, []key.ID, error) {
 // check reports a log whose parts do not fit together.
 func (l *Log) check() error {
 	bad := l.Avoid.Len < 0 || l.Avoid.Len > 256 || l.K < 1 || l.K > math.MaxUint16 || l.Seeds < 0 || l.Seeds > len(l.Named) || l.Settings.Alpha < 0
-	bad = bad || int(l.Settings.Order) >= len(orders)
+	bad = bad || int(l.Settings.Order) >= len(orders) || l.Settings.Disjoint < 0 || l.Settings.Disjoint > MaxDisjoint
 	bad = bad || slices.ContainsFunc(l.Named, func(p uint16) bool { return int(p) >= len(l.Peers) })
 	for i := range l.Entries {
 		e := &l.Entries[i]

@@ -91,6 +91,7 @@ type rank struct {
 	hops  uint8 // referrals from the start: 1 for peers of our own table
 	by    uint8 // the source that named it first
 	told  bool  // it has named its own neighbours
+	paths pathSet
 }
 
 // outlook is what is expected of a candidate.
@@ -128,6 +129,7 @@ type Search struct {
 	last     int           // hops of the peer that answered last
 	sources  sources
 	spare    []key.ID // asked, and not needed any more
+	paths    paths
 }
 
 // New begins a search with the seeds, usually the k nearest of the own table. A
@@ -146,10 +148,23 @@ func (s *Search) Reset(cfg Config, seeds []key.ID) {
 		cfg.Log.begin(&cfg, seeds)
 	}
 	*s = Search{cfg: cfg, order: s.order[:0], tails: s.tails[:0], outlooks: s.outlooks[:0], flights: s.flights[:0], spare: s.spare[:0]}
-	if cfg.Depth > 0 && cfg.Sure > 0 {
-		s.region = uint64(min(math.Exp2(64-cfg.Depth)*cfg.Sure, math.MaxUint64/2))
+	s.part()
+	if cfg.Depth > 0 && s.cfg.Sure > 0 {
+		s.region = uint64(min(math.Exp2(64-cfg.Depth)*s.cfg.Sure, math.MaxUint64/2))
 	}
-	s.hear(seeds, 1)
+	s.begin(seeds)
+}
+
+// begin takes peers into the order that nobody named.
+func (s *Search) begin(peers []key.ID) {
+	if s.paths.count == 0 {
+		s.hear(peers, 1)
+		return
+	}
+	for i := range peers {
+		s.deal(i)
+		s.hear(peers[i:i+1], 1)
+	}
 }
 
 // Target returns what is searched for.
@@ -230,7 +245,7 @@ func (s *Search) insert(at int, peer key.ID, hops uint8) {
 	if s.cfg.Order == Priced || s.cfg.SoftFactor > 0 {
 		s.setOutlook(slot, peer, far)
 	}
-	s.order = slices.Insert(s.order, at, rank{far: far, slot: uint8(slot), hops: hops, by: s.sources.by})
+	s.order = slices.Insert(s.order, at, rank{far: far, slot: uint8(slot), hops: hops, by: s.sources.by, paths: s.paths.on})
 }
 
 func (s *Search) setTail(slot int, peer *key.ID) {
@@ -368,23 +383,34 @@ func (s *Search) beyond() int {
 	return s.cfg.K
 }
 
-// next returns the place of the candidate to ask: the best in order among those
-// that, as far as we know, belong to the k nearest live peers. -1 if none. Late
-// peers have not failed yet and use up no refill. Once alpha are in flight, only
-// those count that must be asked in any case.
+// next returns the place of the candidate to ask, -1 if none. Once alpha are in
+// flight, only those count that must be asked in any case.
 func (s *Search) next() int {
-	limit := uint64(math.MaxUint64)
-	full := s.full()
-	if full {
-		if limit = s.region; limit == 0 || s.inFlight >= s.cfg.Alpha+s.beyond() {
-			return -1
-		}
+	if s.paths.count > 0 {
+		return s.nextOnPath()
 	}
+	if !s.full() {
+		return s.best(0, math.MaxUint64, false)
+	}
+	if s.region == 0 || s.inFlight >= s.cfg.Alpha+s.beyond() {
+		return -1
+	}
+	return s.best(0, s.region, s.cfg.First)
+}
+
+// best returns the place of the best in order among the candidates that, as far as
+// we know, belong to the k nearest live peers: of one path (0: of all), up to a
+// distance, and named only if others named them. -1 if none. Late peers have not
+// failed yet and use up no refill.
+func (s *Search) best(on pathSet, limit uint64, named bool) int {
 	best, score := -1, 0.0
 	live, failures := 0, 0
 	for i := range s.order {
 		if s.order[i].far > limit {
 			break
+		}
+		if on != 0 && s.order[i].paths&on == 0 {
+			continue
 		}
 		switch s.order[i].state {
 		case late, passed:
@@ -402,7 +428,7 @@ func (s *Search) next() int {
 		if live++; live > s.cfg.K {
 			break
 		}
-		if s.order[i].state != heard || full && s.cfg.First && s.order[i].hops < 2 {
+		if s.order[i].state != heard || named && s.order[i].hops < 2 {
 			continue
 		}
 		if s.cfg.Order == Distance {
@@ -416,10 +442,21 @@ func (s *Search) next() int {
 }
 
 // complete reports whether the k nearest live peers have all answered, or enough
-// of them while the others were reached.
+// of them while the others were reached; on each path if there are several.
 func (s *Search) complete() bool {
+	if s.paths.count > 0 {
+		return s.completeOnPaths()
+	}
+	return s.completeOn(0)
+}
+
+// completeOn does for one path (0: for all together).
+func (s *Search) completeOn(on pathSet) bool {
 	live, answers := 0, 0
 	for i := range s.order {
+		if on != 0 && s.order[i].paths&on == 0 {
+			continue
+		}
 		switch s.order[i].state {
 		case heard, waiting:
 			return false
@@ -512,6 +549,7 @@ func (s *Search) Answer(peer key.ID, closer []key.ID) (gained float64) {
 	}
 	from, hops := r.far, min(r.hops, math.MaxUint8-1)+1
 	s.last = int(r.hops)
+	s.paths.on = r.paths
 	s.sources.begin()
 	s.hear(closer, hops) // moves ranks: r is not used any more
 	s.sources.end()
@@ -662,8 +700,10 @@ func (s *Search) Around(peer key.ID, closer []key.ID) {
 	for i := range closer {
 		spread = max(spread, bits.Len64(closer[i][0]^peer[0]))
 	}
+	s.paths.on = 0
 	if at, known := s.place(&peer, 0); known {
 		s.order[at].told = true
+		s.paths.on = s.order[at].paths
 	}
 	if end := bits.Len64(far); spread >= end {
 		s.edge = max(s.edge, 1<<end-1)
@@ -682,7 +722,7 @@ func (s *Search) Resume(more []key.ID) {
 	if s.cfg.Log != nil {
 		s.cfg.Log.told(Resumed, key.ID{}, more)
 	}
-	s.hear(more, 1)
+	s.begin(more)
 	s.done = false
 }
 

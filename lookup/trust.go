@@ -60,10 +60,15 @@ func (s *Search) suspect(by uint8) {
 	}
 }
 
-// vouch takes up a candidate that was passed over, on the word of another.
+// vouch takes up a candidate that was passed over, on the word of another, and on
+// another path if it was not asked.
 func (s *Search) vouch(at int) {
-	if r := &s.order[at]; r.state == passed {
+	r := &s.order[at]
+	if r.state == passed {
 		r.state, r.by = heard, s.sources.by
+	}
+	if r.state == heard {
+		r.paths |= s.paths.on
 	}
 }
 
