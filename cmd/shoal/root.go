@@ -89,9 +89,13 @@ func newRoot(a *app) *cobra.Command {
 		Long: `Shoal is a distributed hash table on libp2p in which every tunable is a declared
 knob: a change is first tried in a simulator that runs the same code, then proven
 on a canary, and rolled back when it hurts.`,
-		Example: `  shoal knobs               what can be tuned
-  shoal version --json      what this binary is made of
-  shoal completion bash     completion for your shell`,
+		Example: `  shoal up                           a network on this machine that measures, searches and proves
+  shoal up --ui 127.0.0.1:8000       the same, with a window in the browser
+  shoal node --data peer-a           one peer; prints the line that joins it
+  shoal sim events --peers 1000      milliseconds, in virtual time
+  shoal tune shape --budget 100      better bucket sizes for a described network
+  shoal knobs                        what can be tuned
+  shoal completion bash              completion for your shell`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
