@@ -365,7 +365,7 @@ func (c *Coevolution) idle(which int) int {
 func (c *Coevolution) breed(s *side) {
 	for len(s.young) < c.cfg.Population {
 		a, b := s.people[c.stream.IntN(len(s.people))], s.people[c.stream.IntN(len(s.people))]
-		x, y := coevolutionIndices.cross(s.space, c.stream, a.x, b.x)
+		x, y := coevolutionIndices.cross(s.space, c.stream, a.x, b.x, nil, nil)
 		for _, child := range [][]float64{x, y} {
 			if c.stream.IntN(coevolutionFresh) == 0 {
 				child = uniform(c.stream, len(child))

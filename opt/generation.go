@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/shoalnet/shoal/opt/pareto"
 	"github.com/shoalnet/shoal/stat"
 )
 
@@ -54,8 +55,7 @@ func (g *generation) Ask() (Trial, bool) {
 	g.asked++
 	trial := g.issue(one.x, one.origin, one.parents)
 	if one.why != nil {
-		trial.Why = one.why
-		g.open[trial.ID] = trial
+		g.open.explain(&trial, one.why)
 	}
 	one.trial, one.at = trial.ID, trial.X
 	return trial, true
@@ -88,7 +88,7 @@ func (l *ledger) fitness() func(scores []float64) float64 {
 	members := l.archive.Members()
 	var low, high []float64
 	if len(members) > 0 {
-		low, high = ranges(members)
+		low, high = pareto.Ranges(members)
 	}
 	return func(scores []float64) float64 {
 		if scores == nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/shoalnet/shoal/opt/pareto"
 	"github.com/shoalnet/shoal/stat"
 )
 
@@ -69,15 +70,14 @@ func (s Islands) New(space *Space, cfg Settings) (Optimizer, error) {
 	}
 	n := &islands{generation: g, Islands: s}
 	n.breed = n.evolve
-	whole := newReferenceSet(g.cfg.Objectives, size)
+	whole := pareto.NewDirections(g.cfg.Objectives, size)
 	for i := range s.Count {
-		all := len(whole.directions)
+		all := whole.Len()
 		from := min(i*all/s.Count, all-1) // one direction at least, if there are more islands
-		mine := whole.directions[from:max((i+1)*all/s.Count, from+1)]
 		n.homes = append(n.homes, &nsga3{
 			ledger: ledger{space: space, cfg: g.cfg}, // numbers no trials
 			stream: stat.NewStream(g.cfg.Seed, "opt.islands", uint64(i)),
-			spread: referenceSet{directions: mine, flat: slices.Concat(mine...)},
+			spread: whole.Part(from, max((i+1)*all/s.Count, from+1)),
 			size:   max((size+i)/s.Count, minPopulation),
 			vary:   manyObjectives,
 		})
@@ -149,9 +149,9 @@ func (n *islands) migrate() {
 // say what an objective counts, go from home to home: a small one that has no corner
 // of the front among its directions would measure with another yard.
 func (n *islands) choose(home *nsga3, all []*individual) {
-	home.spread.ideal, home.spread.extremes, home.spread.elsewhere = n.ideal, n.extremes, n.farthest()
+	home.spread.Ideal, home.spread.Extremes, home.spread.Elsewhere = n.ideal, n.extremes, n.farthest()
 	home.parents = home.survivors(all)
-	n.ideal, n.extremes = home.spread.ideal, home.spread.extremes
+	n.ideal, n.extremes = home.spread.Ideal, home.spread.Extremes
 }
 
 // farthest returns the worst of each objective among the first fronts of all homes;
@@ -168,7 +168,7 @@ func (n *islands) farthest() []float64 {
 		if len(scores) == 0 {
 			continue
 		}
-		for _, i := range Fronts(scores)[0] {
+		for _, i := range pareto.Sort(scores)[0] {
 			if worst == nil {
 				worst = slices.Clone(scores[i])
 			}
@@ -186,7 +186,7 @@ func (n *islands) Population() [][]float64 {
 	for i, home := range n.homes {
 		peek, stream := *home, *home.stream // survival moves the ideal point and draws
 		peek.stream = &stream
-		peek.spread.ideal, peek.spread.extremes, peek.spread.elsewhere = slices.Clone(n.ideal), n.extremes, n.farthest()
+		peek.spread.Ideal, peek.spread.Extremes, peek.spread.Elsewhere = slices.Clone(n.ideal), n.extremes, n.farthest()
 		all := home.parents
 		if n.home != nil {
 			for k, one := range n.brood {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/opt/pareto"
 )
 
 // ledger is the part that all families share: it numbers trials, checks
@@ -15,12 +16,51 @@ import (
 type ledger struct {
 	space   *Space
 	cfg     Settings
-	open    map[int]Trial
+	open    openTrials
 	tally   Tally
 	lookups int // asked for
 	quiet   int // outcomes since the archive last changed
-	archive Archive
+	archive pareto.Archive[Trial]
 }
+
+// openTrials are those that were asked for and not yet told, in places that are used
+// again.
+type openTrials struct {
+	at     map[int]int // trial to place
+	places []Trial
+	free   []int
+}
+
+func (o *openTrials) put(trial Trial) {
+	if len(o.free) == 0 {
+		o.at[trial.ID] = len(o.places)
+		o.places = append(o.places, trial)
+		return
+	}
+	at := o.free[len(o.free)-1]
+	o.free = o.free[:len(o.free)-1]
+	o.at[trial.ID] = at
+	o.places[at] = trial
+}
+
+// explain adds the reasons to an open trial.
+func (o *openTrials) explain(trial *Trial, why []string) {
+	trial.Why = why
+	o.places[o.at[trial.ID]].Why = why
+}
+
+// take removes a trial; false if it is not open.
+func (o *openTrials) take(id int) (Trial, bool) {
+	at, ok := o.at[id]
+	if !ok {
+		return Trial{}, false
+	}
+	delete(o.at, id)
+	o.free = append(o.free, at)
+	return o.places[at], true
+}
+
+func (o *openTrials) len() int { return len(o.at) }
 
 func newLedger(space *Space, cfg Settings) (ledger, error) {
 	if space == nil {
@@ -35,7 +75,7 @@ func newLedger(space *Space, cfg Settings) (ledger, error) {
 			return ledger{}, fmt.Errorf("opt: start %d is of another set of knobs than the space", i)
 		}
 	}
-	return ledger{space: space, cfg: cfg, open: map[int]Trial{}}, nil
+	return ledger{space: space, cfg: cfg, open: openTrials{at: map[int]int{}}}, nil
 }
 
 // opening returns the i-th of the configurations that are known beforehand: the
@@ -58,7 +98,7 @@ func (l *ledger) affords() bool {
 func (l *ledger) converged() bool { return l.cfg.Patience > 0 && l.quiet >= l.cfg.Patience }
 
 // ready reports whether a family may ask for a trial.
-func (l *ledger) ready() bool { return l.affords() && !l.converged() && len(l.open) < maxOpen }
+func (l *ledger) ready() bool { return l.affords() && !l.converged() && l.open.len() < maxOpen }
 
 // issue turns a vector into the next trial.
 func (l *ledger) issue(x []float64, origin string, parents []int) Trial {
@@ -74,19 +114,18 @@ func (l *ledger) issueConfig(config knob.Config, x []float64, origin string, par
 	}
 	l.tally.Asked++
 	l.lookups += trial.Lookups
-	l.open[trial.ID] = trial
+	l.open.put(trial)
 	return trial
 }
 
 // settle closes a trial. It returns the outcome with every defect turned into
 // Failed, and false if the trial is not open.
 func (l *ledger) settle(out Outcome) (Outcome, Trial, bool) {
-	trial, ok := l.open[out.Trial]
+	trial, ok := l.open.take(out.Trial)
 	if !ok {
 		l.tally.Ignored++
 		return out, trial, false
 	}
-	delete(l.open, out.Trial)
 	l.tally.Told++
 	l.tally.CostLookups += max(out.CostLookups, 0)
 	out.Scores = slices.Clone(out.Scores)
@@ -98,7 +137,7 @@ func (l *ledger) settle(out Outcome) (Outcome, Trial, bool) {
 		l.tally.Failed++
 		return out, trial, true
 	}
-	if l.archive.Add(Member{Trial: trial, Scores: out.Scores}) {
+	if l.archive.Add(pareto.Member[Trial]{Number: trial.ID, Scores: out.Scores, Value: trial}) {
 		l.quiet = 0
 	}
 	return out, trial, true
@@ -118,17 +157,27 @@ func (l *ledger) defect(scores []float64) string {
 }
 
 // Best implements Optimizer.
-func (l *ledger) Best() (Member, bool) { return l.archive.Best(l.cfg.Weights) }
+func (l *ledger) Best() (Member, bool) {
+	m, ok := l.archive.Best(l.cfg.Weights)
+	return Member{m.Value, m.Scores}, ok
+}
 
 // Front implements Optimizer.
-func (l *ledger) Front() []Member { return l.archive.Members() }
+func (l *ledger) Front() []Member {
+	kept := l.archive.Members()
+	members := make([]Member, len(kept))
+	for i, m := range kept {
+		members[i] = Member{m.Value, m.Scores}
+	}
+	return members
+}
 
 // Status implements Optimizer.
 func (l *ledger) Status() Status {
 	switch {
 	case l.converged():
 		return Converged
-	case !l.affords() && len(l.open) == 0:
+	case !l.affords() && l.open.len() == 0:
 		return Exhausted
 	}
 	return Running

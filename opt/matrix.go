@@ -85,3 +85,11 @@ func finite(x []float64) bool {
 	}
 	return true
 }
+
+func dot(a, b []float64) float64 {
+	sum := 0.0
+	for k, v := range a {
+		sum += float64(v * b[k])
+	}
+	return sum
+}

@@ -3,6 +3,8 @@ package opt
 import (
 	"math"
 	"slices"
+
+	"github.com/shoalnet/shoal/opt/pareto"
 )
 
 // Memetic is NSGA-III with steps of local search in between. The zero value has
@@ -71,7 +73,7 @@ func (p *polish) brood(n *nsga3) []*individual {
 	if len(good) == 0 {
 		return nil
 	}
-	front := Fronts(scores)[0]
+	front := pareto.Sort(scores)[0]
 	still := map[int]int{} // forget those who died
 	for _, one := range good {
 		if r, ok := p.rounds[one.trial]; ok {

@@ -2,9 +2,11 @@ package opt
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/opt/pareto"
 	"github.com/shoalnet/shoal/stat"
 )
 
@@ -13,7 +15,7 @@ import (
 type nsga3 struct {
 	ledger
 	stream *stat.Stream
-	spread referenceSet
+	spread pareto.Directions
 	size   int
 	vary   indices
 	polish *polish // nil for none
@@ -23,6 +25,11 @@ type nsga3 struct {
 	first   int           // trial of brood[0]
 	asked   int           // of the brood
 	told    int           // of the brood
+
+	spare  []*individual // nobody's, to be used again
+	marks  []uint64      // of the places of parents and brood, while a generation is bred
+	scores [][]float64   // to choose from
+	twins  [2][]float64  // two children
 }
 
 // individual is a planned, open or evaluated trial.
@@ -38,6 +45,7 @@ type individual struct {
 	value float64   // fitness of the scores, when last ranked
 	step  int       // number in the brood of the family that drew it
 	why   []string  // see Trial.Why
+	kept  bool      // it survives; only while others are buried
 }
 
 // Populated is an optimizer that breeds from a population of its own, which is
@@ -84,7 +92,7 @@ func NewNSGA3(space *Space, cfg Settings) (Optimizer, error) {
 	n := &nsga3{
 		ledger: l, size: size,
 		stream: stat.NewStream(l.cfg.Seed, "opt.nsga3"),
-		spread: newReferenceSet(l.cfg.Objectives, size),
+		spread: pareto.NewDirections(l.cfg.Objectives, size),
 		vary:   manyObjectives,
 	}
 	n.found()
@@ -121,7 +129,9 @@ func (n *nsga3) Ask() (Trial, bool) {
 		return Trial{}, false
 	}
 	if n.asked == len(n.brood) {
-		n.parents = n.survivors(slices.Concat(n.parents, n.brood))
+		all := slices.Concat(n.parents, n.brood)
+		n.parents = n.survivors(all)
+		n.bury(all)
 		n.brood = n.next()
 		n.first, n.asked, n.told = n.tally.Asked, 0, 0
 	}
@@ -147,10 +157,25 @@ func (n *nsga3) Tell(out Outcome) {
 	}
 }
 
+// bury makes those who do not survive free for use. What went out with a trial is not
+// touched.
+func (n *nsga3) bury(all []*individual) {
+	for _, one := range n.parents {
+		one.kept = true
+	}
+	for _, one := range all {
+		if !one.kept {
+			*one = individual{}
+			n.spare = append(n.spare, one)
+		}
+		one.kept = false
+	}
+}
+
 // survivors returns the next parents: whole fronts while they fit, then the
 // front that does not fit niche by niche.
 func (n *nsga3) survivors(all []*individual) []*individual {
-	var good, failed []*individual
+	good, failed := make([]*individual, 0, len(all)), []*individual(nil)
 	for _, one := range all {
 		if one.scores == nil {
 			failed = append(failed, one)
@@ -161,12 +186,12 @@ func (n *nsga3) survivors(all []*individual) []*individual {
 	if room := n.size - len(good); room >= 0 {
 		return append(good, failed[:min(room, len(failed))]...)
 	}
-	scores := make([][]float64, len(good))
-	for i, one := range good {
-		scores[i] = one.scores
+	n.scores = n.scores[:0]
+	for _, one := range good {
+		n.scores = append(n.scores, one.scores)
 	}
 	next := make([]*individual, 0, n.size)
-	for _, i := range n.spread.choose(scores, n.size, n.stream) {
+	for _, i := range n.spread.Choose(n.scores, n.size, n.stream) {
 		next = append(next, good[i])
 	}
 	return next
@@ -188,15 +213,20 @@ func (n *nsga3) offspring() []*individual {
 	if len(pool) < 2 {
 		pool = n.parents
 	}
+	n.marks = n.marks[:0]
+	for _, one := range n.parents {
+		n.marks = append(n.marks, mark(one.x))
+	}
 	brood := make([]*individual, 0, n.size)
 	for len(brood) < n.size {
 		order := n.stream.Perm(len(pool))
 		for p := 0; p+1 < len(order) && len(brood) < n.size; p += 2 {
 			a, b := pool[order[p]], pool[order[p+1]]
-			c, d := n.vary.cross(n.space, n.stream, a.x, b.x)
-			for _, x := range [][]float64{c, d} {
+			n.twins[0], n.twins[1] = n.vary.cross(n.space, n.stream, a.x, b.x, n.twins[0], n.twins[1])
+			parents := []int{a.trial, b.trial}
+			for _, x := range n.twins {
 				if len(brood) < n.size {
-					brood = append(brood, n.fresh(x, brood, a.trial, b.trial))
+					brood = append(brood, n.fresh(x, brood, parents))
 				}
 			}
 		}
@@ -204,19 +234,43 @@ func (n *nsga3) offspring() []*individual {
 	return brood
 }
 
-// fresh mutates x until the space tells it from parents and siblings.
-func (n *nsga3) fresh(x []float64, brood []*individual, a, b int) *individual {
-	one := &individual{origin: "sbx", parents: []int{a, b}}
+// fresh mutates x, in place, until the space tells it from parents and siblings.
+func (n *nsga3) fresh(x []float64, brood []*individual, parents []int) *individual {
+	one := n.blank()
+	one.origin, one.parents = "sbx", parents
 	for range 10 {
 		n.vary.mutate(n.space, n.stream, x)
 		one.config = n.space.Config(x)
 		one.x = n.space.Vector(one.config)
-		if !among(n.parents, one.x) && !among(brood, one.x) {
+		m := mark(one.x)
+		known := slices.Contains(n.marks, m) && (among(n.parents, one.x) || among(brood, one.x))
+		if !known {
+			n.marks = append(n.marks, m)
 			break
 		}
-		x = slices.Clone(one.x)
+		copy(x, one.x)
 	}
 	return one
+}
+
+// blank returns an individual to be filled in.
+func (n *nsga3) blank() *individual {
+	if len(n.spare) == 0 {
+		return &individual{}
+	}
+	one := n.spare[len(n.spare)-1]
+	n.spare = n.spare[:len(n.spare)-1]
+	return one
+}
+
+// mark is the same for equal places, and hardly ever for others.
+func mark(x []float64) uint64 {
+	h := uint64(0)
+	for _, v := range x {
+		h = (h ^ math.Float64bits(v+0)) * 0x9e3779b97f4a7c15 // of two zeros one
+		h ^= h >> 32
+	}
+	return h
 }
 
 // among reports whether one of the individuals is at x.

@@ -23,6 +23,7 @@ import (
 	"math"
 
 	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/opt/pareto"
 )
 
 // FullLookups is the number of simulated lookups of one full-fidelity
@@ -130,10 +131,7 @@ type Settings struct {
 	Weights    []float64     // of the objectives in Best, positive; nil means equal
 }
 
-// maxObjectives is where a single layer of reference points stops to reach the
-// inside of the front with a population of some hundreds (Deb and Jain 2014,
-// section V).
-const maxObjectives = 5
+const maxObjectives = pareto.MaxScores
 
 // filled returns the settings with defaults in place of zeros.
 func (s Settings) filled() (Settings, error) {

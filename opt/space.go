@@ -158,7 +158,11 @@ func (s *Space) Config(x []float64) knob.Config {
 	if len(x) != len(s.axes) {
 		panic(fmt.Sprintf("opt: vector of %d coordinates in a space of %d", len(x), len(s.axes)))
 	}
-	values := make([]float64, len(x))
+	var few [16]float64
+	values := few[:min(len(x), len(few))]
+	if len(x) > len(few) {
+		values = make([]float64, len(x))
+	}
 	for i := range s.axes {
 		if math.IsNaN(x[i]) {
 			panic(fmt.Sprintf("opt: coordinate %d is NaN", i))

@@ -118,8 +118,9 @@ func (s *steer) Ask() (Trial, bool) {
 // plan issues a trial of the round.
 func (s *steer) plan(x []float64, action []float32, origin string) Trial {
 	trial := s.issue(x, origin, nil)
-	if trial.Why, s.why = s.why, nil; trial.Why != nil {
-		s.open[trial.ID] = trial
+	if s.why != nil {
+		s.open.explain(&trial, s.why)
+		s.why = nil
 	}
 	if len(s.plans) == 0 {
 		s.first = trial.ID

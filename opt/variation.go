@@ -17,9 +17,9 @@ var manyObjectives = indices{30, 20}
 // cross returns two children of a and b by simulated binary crossover (Deb and
 // Agrawal, Complex Systems 9, 1995) in its bounded form. A coordinate takes part
 // with probability 1/2, and then either child may get either value. Choices
-// cannot be blended and are swapped instead.
-func (n indices) cross(space *Space, stream *stat.Stream, a, b []float64) (c, d []float64) {
-	c, d = append([]float64(nil), a...), append([]float64(nil), b...)
+// cannot be blended and are swapped instead. The children take the memory of c and d.
+func (n indices) cross(space *Space, stream *stat.Stream, a, b, c, d []float64) (first, second []float64) {
+	c, d = append(c[:0], a...), append(d[:0], b...)
 	for i := range a {
 		if stream.Float64() >= 0.5 {
 			continue

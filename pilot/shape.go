@@ -11,6 +11,7 @@ import (
 	"github.com/shoalnet/shoal/knob"
 	"github.com/shoalnet/shoal/lab"
 	"github.com/shoalnet/shoal/opt"
+	"github.com/shoalnet/shoal/opt/pareto"
 	"github.com/shoalnet/shoal/sim"
 	"github.com/shoalnet/shoal/stat"
 )
@@ -273,9 +274,9 @@ func shapeResult(base, front []Score) *ShapeResult {
 	for i, s := range front {
 		scores[i] = []float64{s.Latency.Mean / base[0].Latency.Mean, s.Entries / base[0].Entries, s.Messages / base[0].Messages}
 	}
-	out.Hypervolume = opt.Hypervolume(scores, []float64{2, 2, 2}) / 8
+	out.Hypervolume = pareto.Hypervolume(scores, []float64{2, 2, 2}) / 8
 	var kept []Score
-	for _, i := range opt.Fronts(scores)[0] {
+	for _, i := range pareto.Sort(scores)[0] {
 		kept = append(kept, front[i])
 	}
 	slices.SortStableFunc(kept, func(a, b Score) int { return cmp.Compare(a.Latency.Mean, b.Latency.Mean) })

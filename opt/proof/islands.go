@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/shoalnet/shoal/opt"
+	"github.com/shoalnet/shoal/opt/pareto"
 )
 
 var islandsProofs = []Proof{{"islands", proveIslands}, {"memetic", proveMemetic}}
@@ -37,7 +38,7 @@ func spreads(ctx context.Context, p *dtlz, seeds int, makers ...maker) ([]spread
 		for _, m := range o.Front() {
 			front = append(front, m.Scores)
 		}
-		return spread{igd(p.targets(), o.(opt.Populated).Population()), opt.Hypervolume(front, reference)}, err
+		return spread{igd(p.targets(), o.(opt.Populated).Population()), pareto.Hypervolume(front, reference)}, err
 	})
 	if err != nil {
 		return nil, err
@@ -109,7 +110,7 @@ func proveMemetic(ctx context.Context, progress func(string)) ([]Row, error) {
 			return 0, err
 		}
 		err = minimize(ctx, o, func(trial opt.Trial) []float64 { return p.scores(trial.X) })
-		return opt.Hypervolume(o.(opt.Populated).Population(), []float64{1.2, 1.2, 1.2}), err
+		return pareto.Hypervolume(o.(opt.Populated).Population(), []float64{1.2, 1.2, 1.2}), err
 	})
 	if err != nil {
 		return rows, err

@@ -24,6 +24,7 @@ import (
 	"github.com/shoalnet/shoal/knob"
 	"github.com/shoalnet/shoal/lab"
 	"github.com/shoalnet/shoal/opt"
+	"github.com/shoalnet/shoal/opt/pareto"
 	"github.com/shoalnet/shoal/pilot"
 	"github.com/shoalnet/shoal/sim/static"
 	"github.com/shoalnet/shoal/stat"
@@ -374,7 +375,7 @@ func (f *field) box(points [][]float64) float64 {
 			scaled[i][k] = (p[k] - f.ideal[k]) / max(f.nadir[k]-f.ideal[k], math.SmallestNonzeroFloat64)
 		}
 	}
-	return opt.Hypervolume(scaled, slices.Repeat([]float64{corner}, 3)) / (corner * corner * corner)
+	return pareto.Hypervolume(scaled, slices.Repeat([]float64{corner}, 3)) / (corner * corner * corner)
 }
 
 // run lets one entrant search and measures what it held at each checkpoint.

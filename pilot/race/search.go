@@ -11,6 +11,7 @@ import (
 	"github.com/shoalnet/shoal/knob"
 	"github.com/shoalnet/shoal/lab"
 	"github.com/shoalnet/shoal/opt"
+	"github.com/shoalnet/shoal/opt/pareto"
 	"github.com/shoalnet/shoal/pilot"
 	"github.com/shoalnet/shoal/stat"
 )
@@ -109,7 +110,7 @@ func (f *field) front(found []candidate) []knob.Config {
 	for i, c := range found {
 		scores[i] = c.scores
 	}
-	left := opt.Fronts(scores)[0]
+	left := pareto.Sort(scores)[0]
 	slices.SortStableFunc(left, func(a, b int) int { return cmp.Compare(scores[a][0], scores[b][0]) })
 	var front []knob.Config
 	var taken [][]float64

@@ -1,12 +1,15 @@
-package opt
+package pareto
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/shoalnet/shoal/stat"
 )
 
 // anyScores draws from few values, so that there are ties and duplicates.
@@ -16,14 +19,22 @@ func anyScores(t *rapid.T, most int) [][]float64 {
 	return rapid.SliceOfN(point, 1, most).Draw(t, "scores")
 }
 
-func TestFrontsAgreeWithTheDefinition(t *testing.T) {
+func floats(k []int) []float64 {
+	x := make([]float64, len(k))
+	for i, v := range k {
+		x[i] = float64(v)
+	}
+	return x
+}
+
+func TestSortAgreesWithTheDefinition(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		scores := anyScores(t, 40)
 		left := map[int]bool{}
 		for i := range scores {
 			left[i] = true
 		}
-		for rank, front := range Fronts(scores) {
+		for rank, front := range Sort(scores) {
 			var want []int
 			for i := range scores {
 				if !left[i] {
@@ -55,7 +66,7 @@ func TestArchiveIsTheFirstFrontInAnyOrder(t *testing.T) {
 		scores := anyScores(t, 40)
 		seen := map[string]bool{}
 		want := []int{}
-		for _, i := range Fronts(scores)[0] {
+		for _, i := range Sort(scores)[0] {
 			if text := fmt.Sprint(scores[i]); !seen[text] {
 				seen[text] = true
 				want = append(want, i)
@@ -65,13 +76,13 @@ func TestArchiveIsTheFirstFrontInAnyOrder(t *testing.T) {
 		for i := range order {
 			order[i] = i
 		}
-		var a Archive
+		var a Archive[int]
 		for _, i := range rapid.Permutation(order).Draw(t, "order") {
-			a.Add(Member{Trial: Trial{ID: i}, Scores: scores[i]})
+			a.Add(Member[int]{Number: i, Scores: scores[i]})
 		}
 		got := []int{}
 		for _, m := range a.Members() {
-			got = append(got, m.Trial.ID)
+			got = append(got, m.Number)
 		}
 		if !slices.Equal(got, want) {
 			t.Fatalf("archive %v, want %v of %v", got, want, scores)
@@ -79,12 +90,92 @@ func TestArchiveIsTheFirstFrontInAnyOrder(t *testing.T) {
 	})
 }
 
+// TestArchiveFollowsAFront has a front that comes nearer while it is filled, with ties
+// and twins, so that boxes are divided, emptied and made anew. It holds the archive
+// against a list.
+func TestArchiveFollowsAFront(t *testing.T) {
+	for m := 1; m <= MaxScores; m++ {
+		stream := stat.NewStream(uint64(m), "test")
+		var a Archive[string]
+		var want []Member[string]
+		for i := range 4000 {
+			one := Member[string]{Number: i, Scores: make([]float64, m), Value: fmt.Sprint(i)}
+			left := 1.0
+			for k := range one.Scores {
+				share := left * stream.Float64()
+				if k == m-1 {
+					share = left
+				}
+				left -= share
+				one.Scores[k] = math.Round(50*share) + float64(40-i/100)
+			}
+			news := !slices.ContainsFunc(want, func(old Member[string]) bool {
+				return slices.Equal(old.Scores, one.Scores) || Dominates(old.Scores, one.Scores)
+			})
+			if news {
+				want = append(slices.DeleteFunc(want, func(old Member[string]) bool { return Dominates(one.Scores, old.Scores) }), one)
+			}
+			if got := a.Add(one); got != news {
+				t.Fatalf("%d scores, %v: new to the front is %v, want %v", m, one, got, news)
+			}
+			if i%50 == 0 && fmt.Sprint(a.Members()) != fmt.Sprint(want) {
+				t.Fatalf("%d scores, after %d: %v, want %v", m, i, a.Members(), want)
+			}
+			if len(want) > maxArchive {
+				t.Fatalf("%d members: too many for this test", len(want))
+			}
+		}
+		t.Logf("%d scores: %d members, %d boxes", m, len(want), len(a.boxes))
+	}
+}
+
+// TestThinning has the definition beside it, with scores that tie.
+func TestThinning(t *testing.T) {
+	var a Archive[int]
+	var all [][]float64
+	stream := stat.NewStream(1, "test")
+	for len(all) <= maxArchive {
+		x, y := float64(stream.IntN(60)), float64(stream.IntN(60))
+		s := []float64{x, y, -x - y} // nobody dominates anybody
+		if slices.ContainsFunc(all, func(old []float64) bool { return slices.Equal(old, s) }) {
+			continue
+		}
+		a.Add(Member[int]{Number: len(all), Scores: s})
+		all = append(all, s)
+	}
+	distance := make([]float64, len(all))
+	by := make([]int, len(all))
+	for i := range by {
+		by[i] = i
+	}
+	for k := range 3 {
+		slices.Sort(by)
+		slices.SortStableFunc(by, func(i, j int) int { return cmp.Compare(all[i][k], all[j][k]) })
+		last := len(by) - 1
+		distance[by[0]], distance[by[last]] = math.Inf(1), math.Inf(1)
+		for p := 1; p < last; p++ {
+			distance[by[p]] += (all[by[p+1]][k] - all[by[p-1]][k]) / (all[by[last]][k] - all[by[0]][k])
+		}
+	}
+	slices.Sort(by)
+	slices.SortStableFunc(by, func(i, j int) int { return cmp.Compare(distance[j], distance[i]) })
+	want := by[:keptArchive]
+	slices.Sort(want)
+	var got []int
+	for _, m := range a.Members() {
+		got = append(got, m.Number)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("kept %v, want %v", got, want)
+	}
+}
+
 func TestArchiveIsBounded(t *testing.T) {
-	var a Archive
+	var a Archive[int]
 	const n = 5000
 	for i := range n {
 		x := float64(i) / n
-		if !a.Add(Member{Trial: Trial{ID: i}, Scores: []float64{x, 1 - x}}) {
+		if !a.Add(Member[int]{Number: i, Scores: []float64{x, 1 - x}}) {
 			t.Fatalf("member %d is new to the front", i)
 		}
 	}
@@ -92,25 +183,25 @@ func TestArchiveIsBounded(t *testing.T) {
 	if len(members) > maxArchive || len(members) < keptArchive {
 		t.Errorf("%d members", len(members))
 	}
-	if members[0].Trial.ID != 0 || members[len(members)-1].Trial.ID != n-1 {
+	if members[0].Number != 0 || members[len(members)-1].Number != n-1 {
 		t.Error("an end of the front was thinned away")
 	}
 }
 
 func TestBest(t *testing.T) {
-	var a Archive
+	var a Archive[int]
 	if _, ok := a.Best(nil); ok {
 		t.Error("the best of nothing")
 	}
 	for i, s := range [][]float64{{0, 100}, {0.3, 30}, {0.6, 10}, {1, 0}} {
-		a.Add(Member{Trial: Trial{ID: i}, Scores: s})
+		a.Add(Member[int]{Number: i, Scores: s})
 	}
 	for _, c := range []struct {
 		weights []float64
 		want    int
 	}{{nil, 1}, {[]float64{1, 10}, 3}, {[]float64{10, 1}, 0}, {[]float64{1, 3}, 2}} {
-		if m, _ := a.Best(c.weights); m.Trial.ID != c.want {
-			t.Errorf("weights %v: trial %d, want %d", c.weights, m.Trial.ID, c.want)
+		if m, _ := a.Best(c.weights); m.Number != c.want {
+			t.Errorf("weights %v: trial %d, want %d", c.weights, m.Number, c.want)
 		}
 	}
 }
@@ -160,14 +251,17 @@ func TestHypervolumeCountsCells(t *testing.T) {
 		scores := anyScores(t, 15)
 		m := len(scores[0])
 		cells := 0.0
-		every(make([]int, m), slices.Repeat([]int{4}, m), func(k []int) {
-			corner := floats(k)
+		for n := range int(math.Pow(5, float64(m))) {
+			corner := make([]float64, m)
+			for k := range corner {
+				corner[k], n = float64(n%5), n/5
+			}
 			if slices.ContainsFunc(scores, func(s []float64) bool {
 				return slices.Equal(s, corner) || Dominates(s, corner)
 			}) {
 				cells++
 			}
-		})
+		}
 		if got := Hypervolume(scores, slices.Repeat([]float64{5}, m)); got != cells {
 			t.Fatalf("%v, want %v cells below 5 for %v", got, cells, scores)
 		}
