@@ -47,12 +47,18 @@ func (c *Call[R]) Wait() (R, error) {
 // Call asks for an operation of Kademlia. The result's peers are identifiers;
 // Peer.Book turns them into names and addresses.
 func (p *Peer) Call(ctx context.Context, body kad.Call) *Call[kad.Result] {
-	return Do[kad.Result](ctx, p, wire.Kademlia, body)
+	ended := p.attend(&body)
+	return do(ctx, p, wire.Kademlia, body, ended)
 }
 
 // Do makes a request to any protocol of the peer, whose results are of type R.
 // The call ends with the context.
 func Do[R any](ctx context.Context, p *Peer, protocol wire.Protocol, body any) *Call[R] {
+	return do[R](ctx, p, protocol, body, nil)
+}
+
+// do is Do that hands the final result to ended, too, if that is not nil.
+func do[R any](ctx context.Context, p *Peer, protocol wire.Protocol, body any, ended func(R)) *Call[R] {
 	ctx, cancel := context.WithCancelCause(ctx)
 	results := make(chan R, maxPartial+1)
 	call := &Call[R]{Results: results, ctx: ctx, cancel: cancel}
@@ -67,6 +73,9 @@ func Do[R any](ctx context.Context, p *Peer, protocol wire.Protocol, body any) *
 		}
 		results <- result // only the owner sends, so there is room
 		call.final.Store(final)
+		if final && ended != nil {
+			ended(result)
+		}
 		return nil
 	}
 	if !p.work.Go(func() { p.call(ctx, s, protocol, body, cancel) }) {

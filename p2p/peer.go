@@ -101,6 +101,8 @@ type Peer struct {
 	notes    notes
 	tracer   trace.Tracer // nil: nobody wants spans
 
+	attendance attendance
+
 	routing    wire.Protocol // its servers are who the table holds
 	codecs     map[wire.Protocol]Codec
 	primaries  []protocol.ID

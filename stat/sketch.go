@@ -2,6 +2,7 @@ package stat
 
 import (
 	"fmt"
+	"iter"
 	"math"
 )
 
@@ -166,6 +167,23 @@ func (s *Sketch) Below(x float64) uint64 {
 		}
 	}
 	return n
+}
+
+// All returns the numbers in ascending order, those of a bin as its middle, and how
+// many each stands for.
+func (s *Sketch) All() iter.Seq2[float64, uint64] {
+	return func(yield func(float64, uint64) bool) {
+		if s.zeros > 0 && !yield(0, s.zeros) {
+			return
+		}
+		a := s.Accuracy()
+		for i, n := range s.bins {
+			middle := (1 - a) * math.Exp(float64(s.first+i)*s.logGamma())
+			if n > 0 && !yield(min(max(middle, s.low), s.high), n) {
+				return
+			}
+		}
+	}
 }
 
 // Count returns how many numbers were counted.

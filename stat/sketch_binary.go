@@ -86,6 +86,73 @@ func (s *Sketch) UnmarshalBinary(data []byte) error {
 	return nil
 }
 
+// ReadSketch reads a sketch that a stranger wrote in binary form: of the default
+// error, all of its numbers within low and high, which are above 0, and in itself
+// true. The memory that it takes depends on low and high alone.
+func ReadSketch(data []byte, low, high float64) (*Sketch, error) {
+	s := &Sketch{}
+	bottom := int(math.Ceil(math.Log(low) / s.logGamma()))
+	top := int(math.Ceil(math.Log(high) / s.logGamma()))
+	const head = 33
+	if len(data) < head || !(low > 0) || !(high >= low) {
+		return nil, errSketch
+	}
+	r := varints{data: data[head:]}
+	first := r.signed()
+	_, _ = r.next(), r.next() // zeros and rejected
+	if bins := r.next(); r.bad || bins > 0 && (first < int64(bottom) || bins > uint64(top-bottom+1) || first+int64(bins)-1 > int64(top)) {
+		return nil, errSketch
+	}
+	if err := s.UnmarshalBinary(data); err != nil {
+		return nil, err
+	}
+	if !s.plausible(low, high) {
+		return nil, errSketch
+	}
+	return s, nil
+}
+
+// plausible reports whether the figures of a sketch fit each other and the bounds.
+func (s *Sketch) plausible(low, high float64) bool {
+	const most = 1 << 40 // numbers: no sum of counts overflows, all are exact as float64
+	if s.accuracy != 0 && s.accuracy != DefaultAccuracy || s.zeros > 0 || s.rejected > most {
+		return false
+	}
+	count, least, largest := uint64(0), 0.0, 0.0
+	first, last := -1, -1
+	for i, n := range s.bins {
+		if n == 0 {
+			continue
+		}
+		if n > most {
+			return false
+		}
+		if first < 0 {
+			first = i
+		}
+		last = i
+		count += n
+		below, above := s.bin(i)
+		least += float64(float64(n) * below)
+		largest += float64(float64(n) * above)
+	}
+	if count == 0 {
+		return s.sum == 0 && s.low == 0 && s.high == 0 && s.first == 0 && len(s.bins) == 0
+	}
+	const slack = 1e-9 // of the rounding of logarithms and sums
+	inside := func(x, from, to float64) bool { return x >= from*(1-slack) && x <= to*(1+slack) }
+	lowFrom, lowTo := s.bin(first)
+	highFrom, highTo := s.bin(last)
+	return count <= most && inside(s.low, lowFrom, lowTo) && inside(s.high, highFrom, highTo) && s.low <= s.high &&
+		inside(s.sum, least, largest) && inside(s.low, low, high) && inside(s.high, low, high)
+}
+
+// bin returns the bounds of a bin by its place.
+func (s *Sketch) bin(i int) (low, high float64) {
+	at := float64(s.first + i)
+	return math.Exp(float64((at - 1) * s.logGamma())), math.Exp(float64(at * s.logGamma()))
+}
+
 // varints reads numbers until one is missing.
 type varints struct {
 	data []byte
