@@ -80,6 +80,13 @@ func Knobs() []knob.Knob {
 			Name: "lookup.refill", Unit: "peers", Kind: knob.Int, Min: 0, Max: 20, Default: "8",
 			Guards: guards, Doc: "peers beyond the k nearest that are asked where nearer ones fail", Source: "ours",
 		},
+	}, append(doubts(guards), deadlines(guards)...)...)
+}
+
+// doubts declares what a search does against those who lie, and about those whom
+// nobody named.
+func doubts(guards []string) []knob.Knob {
+	return []knob.Knob{
 		{
 			Name: "lookup.distrust", Unit: "peers", Kind: knob.Int, Min: 0, Max: 40, Default: "6", Stock: "0",
 			Guards: guards, Zero: "everybody is believed",
@@ -97,7 +104,7 @@ func Knobs() []knob.Knob {
 			Guards: guards, Zero: "nor is who takes the place of a dead peer asked for its own neighbours",
 			Doc: "requests for the neighbours of peers at the far end of a result, where dead ones may have hidden others", Source: "ours",
 		},
-	}, deadlines(guards)...)
+	}
 }
 
 // deadlines declares how long a search waits for a peer.
