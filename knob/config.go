@@ -13,8 +13,9 @@ import (
 // Set is a table of declarations, joined from those of several packages. It is
 // immutable and may be shared.
 type Set struct {
-	knobs []Knob
-	index map[string]int
+	knobs   []Knob
+	index   map[string]int
+	vectors []int // of each Vector, its place among the vectors
 }
 
 // NewSet joins groups of declarations in order. It reports every duplicate and
@@ -22,6 +23,7 @@ type Set struct {
 func NewSet(groups ...[]Knob) (*Set, error) {
 	s := &Set{index: map[string]int{}}
 	var errs []error
+	vectors := 0
 	for _, group := range groups {
 		for _, k := range group {
 			if _, dup := s.index[k.Name]; dup {
@@ -34,6 +36,10 @@ func NewSet(groups ...[]Knob) (*Set, error) {
 			}
 			s.index[k.Name] = len(s.knobs)
 			s.knobs = append(s.knobs, k)
+			s.vectors = append(s.vectors, vectors)
+			if k.Kind == Vector {
+				vectors++
+			}
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -74,15 +80,17 @@ func (s *Set) Stock() Config {
 }
 
 func (s *Set) preset(text func(*Knob) string) Config {
-	values := make([]value, len(s.knobs))
+	c := Config{set: s, numbers: make([]float64, len(s.knobs))}
 	for i := range s.knobs {
 		v, err := s.knobs[i].parse(text(&s.knobs[i]))
 		if err != nil {
 			panic("knob: a checked preset does not parse: " + err.Error())
 		}
-		values[i] = v
+		if c.numbers[i] = v.num; s.knobs[i].Kind == Vector {
+			c.vectors = append(c.vectors, v.vec)
+		}
 	}
-	return Config{set: s, values: values}
+	return c
 }
 
 // Preset returns the preset of a name: "stock" or "default".
@@ -126,8 +134,17 @@ func (s *Set) Parse(base Config, text string) (Config, error) {
 
 // Config is an immutable value of a Set. The zero Config has no knobs.
 type Config struct {
-	set    *Set
-	values []value
+	set     *Set
+	numbers []float64 // of each knob; 0 of a Vector
+	vectors [][]int   // of each Vector; shared with other configurations that have the same
+}
+
+// value returns the value of the knob at place i.
+func (c *Config) value(i int) value {
+	if c.set.knobs[i].Kind == Vector {
+		return value{vec: c.vectors[c.set.vectors[i]]}
+	}
+	return value{num: c.numbers[i]}
 }
 
 // Set returns the declarations that the configuration is a value of.
@@ -137,8 +154,8 @@ func (c Config) Set() *Set { return c.set }
 // the order of the set. Parse reads it back.
 func (c Config) String() string {
 	var b strings.Builder
-	for i := range c.values {
-		fmt.Fprintf(&b, "%s = %s\n", c.set.knobs[i].Name, c.set.knobs[i].text(c.values[i]))
+	for i := range c.numbers {
+		fmt.Fprintf(&b, "%s = %s\n", c.set.knobs[i].Name, c.set.knobs[i].text(c.value(i)))
 	}
 	return b.String()
 }
@@ -153,7 +170,7 @@ func (c Config) Hash() string {
 
 // Equal reports whether both have the same knobs and values.
 func (c Config) Equal(other Config) bool {
-	return c.set == other.set && slices.EqualFunc(c.values, other.values, value.equal)
+	return c.set == other.set && slices.Equal(c.numbers, other.numbers) && slices.EqualFunc(c.vectors, other.vectors, slices.Equal)
 }
 
 // With returns a copy with one knob set from text.
@@ -166,9 +183,9 @@ func (c Config) With(name, text string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	values := slices.Clone(c.values)
-	values[i] = v
-	return Config{set: c.set, values: values}, nil
+	e := c.Edit()
+	e.set(i, v)
+	return e.Config(), nil
 }
 
 // WithNumber returns a copy with one knob set to the legal value nearest to x:
@@ -191,10 +208,26 @@ func (c Config) WithVector(name string, vec []int) Config {
 
 // Editor changes several knobs of a configuration for the price of one copy.
 // Knobs are named by their place in the set: see Set.Index.
-type Editor struct{ config Config }
+type Editor struct {
+	config Config
+	own    bool // the vectors are not shared
+}
 
 // Edit begins the changes; c itself stays as it is.
-func (c Config) Edit() Editor { return Editor{Config{set: c.set, values: slices.Clone(c.values)}} }
+func (c Config) Edit() Editor {
+	return Editor{config: Config{set: c.set, numbers: slices.Clone(c.numbers), vectors: c.vectors}}
+}
+
+func (e *Editor) set(i int, v value) {
+	if e.config.set.knobs[i].Kind != Vector {
+		e.config.numbers[i] = v.num
+		return
+	}
+	if !e.own {
+		e.config.vectors, e.own = slices.Clone(e.config.vectors), true
+	}
+	e.config.vectors[e.config.set.vectors[i]] = v.vec
+}
 
 // SetNumber is WithNumber by place.
 func (e *Editor) SetNumber(i int, x float64) {
@@ -210,7 +243,7 @@ func (e *Editor) SetNumber(i int, x float64) {
 		}
 		x = min(max(x, k.Min), k.Max)
 	}
-	e.config.values[i] = value{num: x}
+	e.config.numbers[i] = x
 }
 
 // SetVector is WithVector by place.
@@ -223,7 +256,7 @@ func (e *Editor) SetVector(i int, vec []int) {
 	for j, n := range vec {
 		clipped[j] = min(max(n, int(k.Min)), int(k.Max))
 	}
-	e.config.values[i] = value{vec: trim(clipped)}
+	e.set(i, value{vec: trim(clipped)})
 }
 
 // Config returns the changed configuration and ends the editor.
@@ -234,35 +267,35 @@ func (e *Editor) Config() Config {
 }
 
 // NumberAt is Number by place in the set. A Vector has 0.
-func (c Config) NumberAt(i int) float64 { return c.values[i].num }
+func (c Config) NumberAt(i int) float64 { return c.numbers[i] }
 
 // VectorAt is Vector by place in the set. What is no Vector has nil.
-func (c Config) VectorAt(i int) []int { return c.values[i].vec }
+func (c Config) VectorAt(i int) []int { return c.value(i).vec }
 
 // Int returns the value of an Int or the index of an Enum's choice. Like all
 // getters it panics on an unknown name or a wrong kind: an error of the program.
-func (c Config) Int(name string) int { return int(c.values[c.must(name, Int, Enum)].num) }
+func (c Config) Int(name string) int { return int(c.numbers[c.must(name, Int, Enum)]) }
 
 // Number returns the value of any knob but a Vector: nanoseconds for a
 // Duration, the index of the choice for an Enum.
 func (c Config) Number(name string) float64 {
-	return c.values[c.must(name, Int, Float, Duration, Enum)].num
+	return c.numbers[c.must(name, Int, Float, Duration, Enum)]
 }
 
 // Duration returns the value of a Duration knob.
 func (c Config) Duration(name string) time.Duration {
-	return time.Duration(c.values[c.must(name, Duration)].num)
+	return time.Duration(c.numbers[c.must(name, Duration)])
 }
 
 // Choice returns the chosen word of an Enum knob.
 func (c Config) Choice(name string) string {
 	i := c.must(name, Enum)
-	return c.set.knobs[i].Choices[int(c.values[i].num)]
+	return c.set.knobs[i].Choices[int(c.numbers[i])]
 }
 
 // Vector returns the elements of a Vector knob without repeated trailing ones:
 // the last holds for all that follow. The caller must not change it.
-func (c Config) Vector(name string) []int { return c.values[c.must(name, Vector)].vec }
+func (c Config) Vector(name string) []int { return c.value(c.must(name, Vector)).vec }
 
 // Text returns the text form of one value.
 func (c Config) Text(name string) string {
@@ -270,7 +303,7 @@ func (c Config) Text(name string) string {
 	if !ok {
 		panic("knob: unknown name " + name)
 	}
-	return c.set.knobs[i].text(c.values[i])
+	return c.set.knobs[i].text(c.value(i))
 }
 
 func (c Config) find(name string) (int, bool) {
@@ -303,10 +336,10 @@ type Change struct {
 // be of the same set.
 func Diff(from, to Config) []Change {
 	var changes []Change
-	for i := range from.values {
-		if !from.values[i].equal(to.values[i]) {
+	for i := range from.numbers {
+		if a, b := from.value(i), to.value(i); !a.equal(b) {
 			k := &from.set.knobs[i]
-			changes = append(changes, Change{Name: k.Name, From: k.text(from.values[i]), To: k.text(to.values[i])})
+			changes = append(changes, Change{Name: k.Name, From: k.text(a), To: k.text(b)})
 		}
 	}
 	return changes
@@ -317,8 +350,8 @@ func Diff(from, to Config) []Change {
 // the narrowest.
 func ScopeOf(from, to Config) Scope {
 	widest := Request
-	for i := range from.values {
-		if !from.values[i].equal(to.values[i]) {
+	for i := range from.numbers {
+		if !from.value(i).equal(to.value(i)) {
 			widest = max(widest, from.set.knobs[i].Scope)
 		}
 	}
@@ -331,9 +364,9 @@ func (c Config) Unit(name string) float64 {
 	i := c.must(name, Int, Float, Duration, Enum)
 	k := &c.set.knobs[i]
 	if k.Kind == Enum {
-		return c.values[i].num / float64(len(k.Choices)-1)
+		return c.numbers[i] / float64(len(k.Choices)-1)
 	}
-	return k.unitOf(c.values[i].num)
+	return k.unitOf(c.numbers[i])
 }
 
 // FromUnit is the inverse of Config.Unit: the number that lies at u in [0,1] on

@@ -7,6 +7,7 @@ import (
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/shoalnet/shoal/stat"
+	"github.com/shoalnet/shoal/stat/dense"
 )
 
 // cmaes is a normal distribution that learns the shape of the landscape.
@@ -179,14 +180,14 @@ func orthogonal(stream *stat.Stream, count, dims int) [][]float64 {
 		for k := range z {
 			z[k] = stream.NormFloat64()
 		}
-		length := math.Sqrt(dot(z, z))
+		length := math.Sqrt(dense.Dot(z, z))
 		for _, other := range all[i-i%dims : i] {
-			along := dot(z, other) / dot(other, other)
+			along := dense.Dot(z, other) / dense.Dot(other, other)
 			for k, v := range other {
 				z[k] -= float64(along * v)
 			}
 		}
-		rest := math.Sqrt(dot(z, z))
+		rest := math.Sqrt(dense.Dot(z, z))
 		for k := range z {
 			z[k] *= length / rest
 		}
@@ -287,7 +288,7 @@ func (c *cmaes) adapt(good []*individual, weights []float64, steady bool) {
 	for i, w := range weights {
 		if rank[i] = c.cmu * w; w < 0 {
 			white := c.whitened(c.steps[good[i].step])
-			rank[i] *= float64(n) / dot(white, white)
+			rank[i] *= float64(n) / dense.Dot(white, white)
 		}
 	}
 	if !c.full {

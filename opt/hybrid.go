@@ -8,6 +8,8 @@ import (
 
 	"github.com/shoalnet/shoal/learn"
 	"github.com/shoalnet/shoal/opt/control"
+	"github.com/shoalnet/shoal/opt/sizes"
+	"github.com/shoalnet/shoal/stat/dense"
 )
 
 // HybridSettings say which layers of a hybrid are in place.
@@ -18,9 +20,9 @@ type HybridSettings struct {
 	// Policy lets a Q-learner move at most one dimension of the bandit's choice by one
 	// step.
 	Policy bool
-	// Symbolic rules decide on the elements of vectors, as in RuleSet.New; nil: none.
+	// Symbolic rules decide on the elements of vectors, as in NewRulesWith; nil: none.
 	// Outcome.Context must then begin with the numbers of their Features.
-	Symbolic *RuleSet
+	Symbolic *sizes.RuleSet
 	Rules    []Bound // no trial but the base and the starts breaks them
 }
 
@@ -90,8 +92,8 @@ type hybrid struct {
 	encoder  *control.Encoder // nil without the layer
 	policy   *control.DQN     // nil without the layer
 	symbolic *ruled           // nil without rules
-	bandit   *Bandit
-	usual    *Bandit // of one arm: the cost whoever is chosen
+	bandit   *control.Bandit
+	usual    *control.Bandit // of one arm: the cost whoever is chosen
 	menu     []dish
 	waiting  []served // decisions, the oldest first
 	tried    int
@@ -129,12 +131,12 @@ func (h *hybrid) found(contexts, dims int) (err error) {
 			return err
 		}
 	}
-	cfg := BanditSettings{Arms: hybridMenu, Dims: size, Rule: Thompson, Seed: h.seed, Noise: hybridNoise, Ridge: hybridNoise * hybridNoise / (hybridApart * hybridApart)}
-	if h.bandit, err = NewBandit(cfg); err != nil {
+	cfg := control.BanditSettings{Arms: hybridMenu, Dims: size, Rule: control.Thompson, Seed: h.seed, Noise: hybridNoise, Ridge: hybridNoise * hybridNoise / (hybridApart * hybridApart)}
+	if h.bandit, err = control.NewBandit(cfg); err != nil {
 		return err
 	}
 	cfg.Arms = 1
-	h.usual, err = NewBandit(cfg)
+	h.usual, err = control.NewBandit(cfg)
 	return err
 }
 
@@ -188,7 +190,7 @@ func (h *hybrid) decide(s *steer) (x []float64, action []float32, origin string)
 func (h *hybrid) choose(features []float64) int {
 	best, most := 0, math.Inf(-1)
 	for arm := range h.menu {
-		if v := dot(h.bandit.draw(h.bandit.fresh(arm)), features); v > most {
+		if v := dense.Dot(h.bandit.Draw(arm), features); v > most {
 			best, most = arm, v
 		}
 	}
@@ -250,7 +252,7 @@ func (h *hybrid) child(s *steer, features []float64) (x, parent []float64) {
 func (h *hybrid) best(features []float64) (arm int, promise float64) {
 	promise = math.Inf(-1)
 	for i := range h.menu {
-		if v := dot(h.bandit.Coefficients(i), features); v > promise {
+		if v := dense.Dot(h.bandit.Coefficients(i), features); v > promise {
 			arm, promise = i, v
 		}
 	}
@@ -291,7 +293,7 @@ func (h *hybrid) remember(p plan, next []float32, x []float64) {
 	if h.encoder != nil {
 		h.encoder.Observe(next)
 	}
-	expected := dot(h.usual.Coefficients(0), d.features)
+	expected := dense.Dot(h.usual.Coefficients(0), d.features)
 	h.usual.Reward(0, d.features, float64(p.cost))
 	earned := expected - float64(p.cost)
 	if p.action != nil && h.policy != nil && d.x != nil {
@@ -330,33 +332,14 @@ func (h *hybrid) credit(d served, x []float64, earned float64, failed bool) {
 		}
 	}
 	if _, promise := h.best(d.features); earned > promise {
-		heir := banditArm{}
-		if arm := h.serves(d.parent); d.parent != nil && arm >= 0 {
-			heir = h.bandit.arms[arm]
+		heir := -1
+		if d.parent != nil {
+			heir = h.serves(d.parent)
 		}
 		h.menu[least] = dish{x: slices.Clone(x), taste: 1}
-		h.bandit.inherit(least, heir, hybridHeir)
+		h.bandit.Inherit(least, heir, hybridHeir)
 		h.bandit.Reward(least, d.features, earned)
 	}
-}
-
-// inherit lets an arm forget what it knew and believe a share of what another one does;
-// nothing of one that is empty.
-func (b *Bandit) inherit(arm int, from banditArm, share float64) {
-	d, ridge := b.cfg.Dims, b.cfg.Ridge
-	a := banditArm{gram: diagonal(d, ridge), square: diagonal(d, ridge), moment: make([]float64, d)}
-	if from.gram != nil {
-		for i := range d {
-			for j := range d {
-				a.gram[i][j] += share * from.gram[i][j]
-			}
-			a.gram[i][i] -= share * ridge
-			a.moment[i] = share * from.moment[i]
-		}
-	}
-	a.inverse = inverse(a.gram)
-	a.theta = times(a.inverse, a.moment)
-	b.arms[arm] = a
 }
 
 func (h *hybrid) learn() {

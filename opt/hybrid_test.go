@@ -7,6 +7,7 @@ import (
 
 	"github.com/shoalnet/shoal/opt"
 	"github.com/shoalnet/shoal/opt/opttest"
+	"github.com/shoalnet/shoal/opt/sizes"
 	"github.com/shoalnet/shoal/stat"
 )
 
@@ -86,7 +87,7 @@ func TestHybridRules(t *testing.T) {
 // TestHybridSymbolicRules: with the preset rules no size moves by more than two times from
 // one trial to the next, and every trial says what decided.
 func TestHybridSymbolicRules(t *testing.T) {
-	rules := opt.PresetRules()
+	rules := sizes.PresetRules()
 	dice := stat.NewStream(3, "test.symbolic")
 	o, err := opt.NewHybridWith(opttest.MixedSpace(t), opt.Settings{Seed: 3, Budget: 120}, opt.HybridSettings{Symbolic: &rules})
 	if err != nil {

@@ -3,6 +3,9 @@ package opt
 import (
 	"math"
 	"slices"
+
+	"github.com/shoalnet/shoal/opt/control"
+	"github.com/shoalnet/shoal/stat/dense"
 )
 
 // What the family bandit is run with, in units of a cost's deviation divided by 3.
@@ -15,7 +18,7 @@ const (
 // NewMenu returns a bandit over a menu of complete configurations: the base, which is
 // always in it, and the starts, such as the front of a search; points of a Sobol
 // sequence make it up to 12. It chooses by the context alone and makes no new
-// configuration: see Bandit, here with a discount, since conditions change. The reward
+// configuration: see control.Bandit, here with a discount, since conditions change. The reward
 // is the weighted score, in its own deviations. Prefer it online, where a configuration
 // must have been tried elsewhere before.
 func NewMenu(space *Space, cfg Settings) (Optimizer, error) {
@@ -41,11 +44,11 @@ func NewMenu(space *Space, cfg Settings) (Optimizer, error) {
 type menu struct {
 	seed uint64
 	arms [][]float64
-	b    *Bandit
+	b    *control.Bandit
 }
 
 func (m *menu) found(contexts, _ int) (err error) {
-	m.b, err = NewBandit(BanditSettings{Arms: len(m.arms), Dims: contexts + 1, Seed: m.seed, Noise: menuNoise, Discount: menuDiscount})
+	m.b, err = control.NewBandit(control.BanditSettings{Arms: len(m.arms), Dims: contexts + 1, Seed: m.seed, Noise: menuNoise, Discount: menuDiscount})
 	return err
 }
 
@@ -84,7 +87,7 @@ func (*menu) lesson(_ *steer, x []float64) ([]float64, []float32) { return x, ni
 func (m *menu) settle(_ *steer, context []float32, _ []float64) []float64 {
 	best, most := 0, math.Inf(-1)
 	for arm := range m.arms {
-		if v := dot(m.b.Coefficients(arm), m.features(context)); v > most {
+		if v := dense.Dot(m.b.Coefficients(arm), m.features(context)); v > most {
 			best, most = arm, v
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"gonum.org/v1/gonum/mat"
+
+	"github.com/shoalnet/shoal/stat/dense"
 )
 
 // nes follows the natural gradient of the expected fitness under a normal
@@ -235,7 +237,7 @@ func (n *nes) deviation(k int) float64 {
 		return n.scale[k]
 	}
 	row := n.form.RawRowView(k)
-	return n.sigma * math.Sqrt(dot(row, row))
+	return n.sigma * math.Sqrt(dense.Dot(row, row))
 }
 
 // keepWhole widens whole coordinates whose step would not leave their value.

@@ -3,12 +3,14 @@ package opt
 import (
 	"math"
 	"slices"
+
+	"github.com/shoalnet/shoal/opt/formula"
 )
 
 // programs breeds formulas that fill the coordinates of a space.
 type programs struct {
 	generation
-	breeder *Breeder
+	breeder *formula.Breeder
 	inputs  [][]float64 // of the formulas, for each coordinate
 }
 
@@ -18,7 +20,7 @@ var programInputs = []string{"place", "bucket"}
 
 const programPopulation = 100
 
-// NewPrograms returns genetic programming (Koza, 1992; see Breeder) of one formula for
+// NewPrograms returns genetic programming (Koza, 1992; see formula.Breeder) of one formula for
 // all coordinates: a configuration is what it gives for each, clipped to [0,1], of its
 // place among the coordinates and, for an element of a vector, of its place in that. So
 // a rule of some symbols stands for any number of bucket sizes, and can be read:
@@ -41,9 +43,9 @@ func NewPrograms(space *Space, cfg Settings) (Optimizer, error) {
 		p.inputs[0] = append(p.inputs[0], float64(i)/float64(max(len(space.axes)-1, 1)))
 		p.inputs[1] = append(p.inputs[1], float64(a.Element)/float64(max(elements[a.Knob], 1)))
 	}
-	p.breeder, err = NewBreeder(GPSettings{
+	p.breeder, err = formula.NewBreeder(formula.Settings{
 		Seed: g.cfg.Seed, Inputs: len(programInputs), Constants: true,
-		Population: p.population(programPopulation, 2*gpElite),
+		Population: p.population(programPopulation, formula.LeastPopulation),
 	})
 	if err != nil {
 		return nil, err

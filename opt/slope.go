@@ -3,13 +3,15 @@ package opt
 import (
 	"math"
 	"slices"
+
+	"github.com/shoalnet/shoal/opt/descent"
 )
 
 // slope is L-BFGS-B on differences.
 type slope struct {
 	generation
 	sequence sobolSequence
-	l        *LBFGSB
+	l        *descent.LBFGSB
 	starts   int       // so far
 	fixed    []float64 // where the choices stay during a descent
 	steps    []int     // coordinate of each of the brood but the first
@@ -19,7 +21,7 @@ type slope struct {
 // precision of a number. Whole numbers go to the next one.
 const slopeWidth = 1e-7
 
-// NewSlope returns L-BFGS-B (see LBFGSB) for functions without a gradient: each step
+// NewSlope returns L-BFGS-B (see descent.LBFGSB) for functions without a gradient: each step
 // asks for a point and for one beside it in every coordinate, in random order, and takes
 // the differences for the gradient. Choices have no slope: they stay during a descent. A descent begins
 // at the best of base and starts; when it ends the next begins at a point of a Sobol
@@ -62,7 +64,7 @@ func (s *slope) start(done []*individual) {
 	}
 	s.fixed = slices.Clone(x)
 	lo, hi := make([]float64, len(x)), slices.Repeat([]float64{1}, len(x))
-	l, err := NewLBFGSB(x, lo, hi)
+	l, err := descent.NewLBFGSB(x, lo, hi)
 	if err != nil {
 		panic("opt: " + err.Error()) // an error of the program: x is of the unit box
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/opt/sizes"
 )
 
 // Dim is one searched coordinate: a scalar knob, or one element of a vector.
@@ -25,8 +26,8 @@ type Dim struct {
 type Space struct {
 	base   knob.Config
 	axes   []axis
-	region Region // of the budgeted axes, in order
-	log    bool   // these are searched by ratio
+	region sizes.Region // of the budgeted axes, in order
+	log    bool         // these are searched by ratio
 }
 
 // axis is a checked Dim.
@@ -114,7 +115,7 @@ func (s *Space) WithBudget(budget float64) (*Space, error) {
 }
 
 func (s *Space) setRegion(budget float64) error {
-	s.region = Region{Budget: budget}
+	s.region = sizes.Region{Budget: budget}
 	for _, a := range s.axes {
 		if a.Weight == 0 {
 			continue
@@ -152,7 +153,7 @@ func (s *Space) Categorical(i int) bool { return s.axes[i].kind == knob.Enum }
 
 // Config returns the feasible configuration nearest to x: coordinates are
 // clipped to [0,1], and the weighted sizes projected onto bounds and budget by
-// Region.RelativeInt, or NearestInt on a linear scale. It panics on a vector of
+// sizes.Region.RelativeInt, or NearestInt on a linear scale. It panics on a vector of
 // another size and on NaN: those are errors of the program.
 func (s *Space) Config(x []float64) knob.Config {
 	if len(x) != len(s.axes) {
@@ -201,14 +202,14 @@ func (s *Space) project(values []float64) {
 	if s.log {
 		projection = s.region.RelativeInt
 	}
-	sizes, err := projection(wanted)
+	whole, err := projection(wanted)
 	if err != nil {
 		panic("opt: a checked region refused a finite point: " + err.Error())
 	}
 	for i, a := range s.axes {
 		if a.Weight > 0 {
-			values[i] = float64(sizes[0])
-			sizes = sizes[1:]
+			values[i] = float64(whole[0])
+			whole = whole[1:]
 		}
 	}
 }
@@ -244,7 +245,7 @@ func (s *Space) Vector(config knob.Config) []float64 {
 // Feasible reports whether the searched values of a configuration are within
 // their ranges and the budget.
 func (s *Space) Feasible(config knob.Config) bool {
-	var sizes []int
+	var weighted []int
 	for i := range s.axes {
 		a := &s.axes[i]
 		v := a.read(config)
@@ -252,10 +253,10 @@ func (s *Space) Feasible(config knob.Config) bool {
 			return false
 		}
 		if a.Weight > 0 {
-			sizes = append(sizes, int(v))
+			weighted = append(weighted, int(v))
 		}
 	}
-	return s.region.Contains(sizes)
+	return s.region.Contains(weighted)
 }
 
 // snap returns the coordinates of the configuration that x stands for.

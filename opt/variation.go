@@ -34,8 +34,13 @@ func (n indices) cross(space *Space, stream *stat.Stream, a, b, c, d []float64) 
 		}
 		u := stream.Float64()
 		middle, half := (low+high)/2, (high-low)/2
-		down := middle - half*n.spread(u, 1+2*low/(high-low))
-		up := middle + half*n.spread(u, 1+2*(1-high)/(high-low))
+		below, above := n.reach(1+2*low/(high-low)), n.reach(1+2*(1-high)/(high-low))
+		left := n.spread(u, below)
+		right := left
+		if above != below { // far from both bounds they are the same
+			right = n.spread(u, above)
+		}
+		down, up := middle-half*left, middle+half*right
 		if stream.Float64() < 0.5 { // else children would only blend in place, never recombine
 			down, up = up, down
 		}
@@ -44,10 +49,12 @@ func (n indices) cross(space *Space, stream *stat.Stream, a, b, c, d []float64) 
 	return c, d
 }
 
-// spread draws how far apart children lie, in distances of their parents, when
-// room is the distance to the bound in the same measure.
-func (n indices) spread(u, room float64) float64 {
-	alpha := 2 - 1/whole(room, n.crossover+1)
+// reach returns the alpha of the paper for the room that there is to a bound, in
+// distances of the parents.
+func (n indices) reach(room float64) float64 { return 2 - 1/whole(room, n.crossover+1) }
+
+// spread draws how far apart children lie, in distances of their parents.
+func (n indices) spread(u, alpha float64) float64 {
 	if u <= 1/alpha {
 		return n.root(u * alpha)
 	}

@@ -1,5 +1,5 @@
-// Package control holds the learners behind opt's control families: deep
-// Q-learning, soft actor-critic, a liquid forecaster and a meta-learner. They
+// Package control holds the learners behind opt's control families: a contextual bandit,
+// deep Q-learning, soft actor-critic, a liquid forecaster and a meta-learner. They
 // know states, actions and rewards, not configurations: opt maps one to the other,
 // and opt/proof plays the published benchmarks with them.
 //

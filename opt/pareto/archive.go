@@ -314,18 +314,20 @@ func Ranges[T any](members []Member[T]) (low, high []float64) {
 // (NSGA-II, IEEE TEVC 6(2), 2002, section III-B), of equals those with the greater
 // numbers. The best and the worst in each score always stay.
 func (a *Archive[T]) thin() {
-	var rows []*row
+	rows, by, room := make([]*row, 0, a.count), make([]ranked, 0, a.count), make([]ranked, a.count)
 	for i := range a.boxes {
 		for j := range a.boxes[i].rows {
-			rows = append(rows, &a.boxes[i].rows[j])
+			one := &a.boxes[i].rows[j]
+			by = append(by, ranked{uint64(a.members[one.place].Number), len(rows)})
+			rows = append(rows, one)
 		}
 	}
-	slices.SortFunc(rows, func(x, y *row) int { return a.members[x.place].Number - a.members[y.place].Number })
+	by, room = arranged(by, room)
+	numbered := slices.Clone(by)
 	distance := make([]float64, len(rows))
-	by, room := make([]ranked, len(rows)), make([]ranked, len(rows))
 	for k := range a.scores {
-		for i, one := range rows {
-			by[i] = ranked{ascending(one.at[k]), i}
+		for i, one := range numbered {
+			by[i] = ranked{ascending(rows[one.row].at[k]), one.row}
 		}
 		by, room = arranged(by, room)
 		score := func(p int) float64 { return rows[by[p].row].at[k] }
@@ -336,17 +338,18 @@ func (a *Archive[T]) thin() {
 			distance[by[p].row] += (score(p+1) - score(p-1)) / span
 		}
 	}
-	for i, d := range distance {
-		by[i] = ranked{^ascending(d), i}
+	for i, one := range numbered {
+		by[i] = ranked{^ascending(distance[one.row]), one.row}
 	}
 	by, _ = arranged(by, room)
+	gone := make([]bool, len(a.members))
 	for _, one := range by[keptArchive:] {
+		gone[rows[one.row].place] = true
 		a.drop(rows[one.row].place)
-		rows[one.row].place = -1
 	}
 	for i := range a.boxes {
 		b := &a.boxes[i]
-		b.rows = slices.DeleteFunc(b.rows, func(one row) bool { return one.place < 0 })
+		b.rows = slices.DeleteFunc(b.rows, func(one row) bool { return gone[one.place] })
 		a.corners[i] = spanOf(b.rows)
 	}
 }

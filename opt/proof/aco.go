@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/shoalnet/shoal/opt"
+	"github.com/shoalnet/shoal/opt/ants"
 	"github.com/shoalnet/shoal/stat"
 )
 
@@ -83,10 +83,10 @@ func berlinDistances() [][]float64 {
 
 func proveAnts(ctx context.Context, progress func(string)) ([]Row, error) {
 	const source = "TSPLIB, proven optimum"
-	run := func(cfg opt.AntSettings, steps int) func(seed int) (float64, error) {
+	run := func(cfg ants.Settings, steps int) func(seed int) (float64, error) {
 		return func(seed int) (float64, error) {
 			cfg.Seed = uint64(seed)
-			colony, err := opt.NewAntColony(berlinDistances(), cfg)
+			colony, err := ants.NewColony(berlinDistances(), cfg)
 			if err != nil {
 				return 0, err
 			}
@@ -104,7 +104,7 @@ func proveAnts(ctx context.Context, progress func(string)) ([]Row, error) {
 	}
 	seeds := pick(ctx, 10, 3)
 	progress(fmt.Sprintf("ants: berlin52 with 2-opt, %d seeds", seeds))
-	all, err := each(ctx, seeds, run(opt.AntSettings{}, 200))
+	all, err := each(ctx, seeds, run(ants.Settings{}, 200))
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func proveAnts(ctx context.Context, progress func(string)) ([]Row, error) {
 	rows := []Row{atLeast("ants", fmt.Sprintf("berlin52 with 2-opt, runs of %d that find 7542 in 5,000 tours: at least", seeds), source, 10, float64(hits), float64(seeds))}
 	progress(fmt.Sprintf("ants: berlin52 without local search, %d seeds", seeds))
 	epochs := pick(ctx, 2500, 600)
-	all, err = each(ctx, seeds, run(opt.AntSettings{Plain: true}, epochs))
+	all, err = each(ctx, seeds, run(ants.Settings{Plain: true}, epochs))
 	if err != nil {
 		return rows, err
 	}
@@ -145,9 +145,9 @@ func excess(lengths []float64) float64 {
 // antMessages runs a colony of nodes that only send each other ants, some of which are
 // lost, and returns the shortest tour that any of them heard of.
 func antMessages(ctx context.Context, seed uint64, epochs int, loss float64) (float64, error) {
-	var nodes []*opt.AntNode
+	var nodes []*ants.Node
 	for i, row := range berlinDistances() {
-		node, err := opt.NewAntNode(i, row, seed)
+		node, err := ants.NewNode(i, row, seed)
 		if err != nil {
 			return 0, err
 		}

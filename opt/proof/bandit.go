@@ -4,7 +4,7 @@ import (
 	"context"
 	"math"
 
-	"github.com/shoalnet/shoal/opt"
+	"github.com/shoalnet/shoal/opt/control"
 	"github.com/shoalnet/shoal/stat"
 )
 
@@ -28,7 +28,7 @@ type lever interface {
 // careless chooses at random with a probability, else what a plain regression
 // thinks best.
 type careless struct {
-	*opt.Bandit
+	*control.Bandit
 	share  float64
 	stream *stat.Stream
 }
@@ -108,9 +108,9 @@ func growth(sums []float64) float64 {
 	return (n*sxy - sx*sy) / (n*sxx - sx*sx)
 }
 
-func newBandit(cfg opt.BanditSettings) *opt.Bandit {
+func newBandit(cfg control.BanditSettings) *control.Bandit {
 	cfg.Arms, cfg.Dims, cfg.Noise = banditArms, banditDims, banditNoise
-	b, err := opt.NewBandit(cfg)
+	b, err := control.NewBandit(cfg)
 	if err != nil {
 		panic("proof: " + err.Error())
 	}
@@ -124,13 +124,13 @@ func proveBandit(ctx context.Context, progress func(string)) ([]Row, error) {
 		name string
 		make func(seed uint64) lever
 	}{
-		{"LinUCB", func(uint64) lever { return newBandit(opt.BanditSettings{}) }},
-		{"LinTS", func(seed uint64) lever { return newBandit(opt.BanditSettings{Rule: opt.Thompson, Seed: seed}) }},
+		{"LinUCB", func(uint64) lever { return newBandit(control.BanditSettings{}) }},
+		{"LinTS", func(seed uint64) lever { return newBandit(control.BanditSettings{Rule: control.Thompson, Seed: seed}) }},
 		{"ε-greedy", func(seed uint64) lever {
-			return careless{newBandit(opt.BanditSettings{}), 0.1, stat.NewStream(seed, "proof.careless")}
+			return careless{newBandit(control.BanditSettings{}), 0.1, stat.NewStream(seed, "proof.careless")}
 		}},
 		{"random", func(seed uint64) lever {
-			return careless{newBandit(opt.BanditSettings{}), 1, stat.NewStream(seed, "proof.careless")}
+			return careless{newBandit(control.BanditSettings{}), 1, stat.NewStream(seed, "proof.careless")}
 		}},
 	}
 	var rows []Row
@@ -165,11 +165,11 @@ func proveBandit(ctx context.Context, progress func(string)) ([]Row, error) {
 		atLeast("bandit", "percent of 1,000 runs in which the confidence set held the truth in all of 200 rounds: at least", "Abbasi-Yadkori et al., NIPS 2011, Theorem 2, delta 0.05", 95, cover, 95),
 		atMost("bandit", "updated inverse times the matrix, greatest difference from the identity: at most", ownGate, 0, worst, 1e-9))
 	progress("bandit: a switch")
-	forgetful, err := recovery(ctx, seeds, opt.BanditSettings{Discount: 0.996})
+	forgetful, err := recovery(ctx, seeds, control.BanditSettings{Discount: 0.996})
 	if err != nil {
 		return rows, err
 	}
-	stubborn, err := recovery(ctx, seeds, opt.BanditSettings{})
+	stubborn, err := recovery(ctx, seeds, control.BanditSettings{})
 	return append(rows,
 		atMost("bandit", "D-LinUCB with discount 0.996, regret per round a tenth after a switch over that before: at most", ownGate, 1.5, forgetful, 1.5),
 		atLeast("bandit", "LinUCB, the same, which must not recover: above", ownGate, 1.5, stubborn, 1.5)), err
@@ -184,7 +184,7 @@ func banditCoverage(ctx context.Context) (percent, worst float64, err error) {
 		off  float64
 	}
 	all, err := each(ctx, runs, func(run int) (result, error) {
-		b, err := opt.NewBandit(opt.BanditSettings{Arms: 1, Dims: dims, Noise: banditNoise, Ridge: 0.1})
+		b, err := control.NewBandit(control.BanditSettings{Arms: 1, Dims: dims, Noise: banditNoise, Ridge: 0.1})
 		if err != nil {
 			return result{}, err
 		}
@@ -231,7 +231,7 @@ func banditCoverage(ctx context.Context) (percent, worst float64, err error) {
 // recovery returns the median ratio of the regret per round, in a tenth of all
 // rounds that begins a tenth after a switch half-way, to that in the tenth before
 // the switch.
-func recovery(ctx context.Context, seeds int, cfg opt.BanditSettings) (float64, error) {
+func recovery(ctx context.Context, seeds int, cfg control.BanditSettings) (float64, error) {
 	const rounds, turn = 10_000, 5000
 	ratios, err := each(ctx, seeds, func(seed int) (float64, error) {
 		sums := regrets(newBandit(cfg), uint64(seed), rounds, turn)

@@ -53,16 +53,16 @@ var (
 // solved is where a function counts as minimised.
 const solved = 1e-8
 
-// descent is what became of one minimisation.
-type descent struct {
+// solution is what became of one minimisation.
+type solution struct {
 	evaluations int     // until the goal, or all of them
 	left        float64 // the least value
 }
 
 // descend minimises a function in the box, from the base of the space, until it
 // is solved or the budget is spent.
-func (f *function) descend(ctx context.Context, o opt.Optimizer, budget int) (descent, error) {
-	d := descent{left: math.Inf(1)}
+func (f *function) descend(ctx context.Context, o opt.Optimizer, budget int) (solution, error) {
+	d := solution{left: math.Inf(1)}
 	var x []float64
 	for d.evaluations < budget && d.left > solved {
 		trial, ok := o.Ask()
@@ -89,15 +89,15 @@ type maker func(*opt.Space, opt.Settings) (opt.Optimizer, error)
 
 // descents minimises with a number of seeds, each from its own random base, or
 // from 2 in every coordinate.
-func (f *function) descents(ctx context.Context, make maker, size, seeds, budget int, random bool) ([]descent, error) {
-	return each(ctx, seeds, func(seed int) (descent, error) {
+func (f *function) descents(ctx context.Context, make maker, size, seeds, budget int, random bool) ([]solution, error) {
+	return each(ctx, seeds, func(seed int) (solution, error) {
 		space := box(size, -halfBox, halfBox, 2)
 		if random {
 			space = randomBox(size, -halfBox, halfBox, uint64(seed))
 		}
 		o, err := make(space, opt.Settings{Seed: uint64(seed)})
 		if err != nil {
-			return descent{}, err
+			return solution{}, err
 		}
 		return f.descend(ctx, o, budget)
 	})
@@ -105,7 +105,7 @@ func (f *function) descents(ctx context.Context, make maker, size, seeds, budget
 
 // evaluations returns the median number of evaluations of the runs that solved,
 // and how many these were.
-func evaluations(all []descent) (middle float64, solvedRuns int) {
+func evaluations(all []solution) (middle float64, solvedRuns int) {
 	var counts []float64
 	for _, d := range all {
 		if d.left <= solved {
@@ -119,7 +119,7 @@ func evaluations(all []descent) (middle float64, solvedRuns int) {
 }
 
 // left returns the median of what was left.
-func left(all []descent) float64 {
+func left(all []solution) float64 {
 	var values []float64
 	for _, d := range all {
 		values = append(values, d.left)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/shoalnet/shoal/opt"
+	"github.com/shoalnet/shoal/opt/formula"
 	"github.com/shoalnet/shoal/sim"
 	"github.com/shoalnet/shoal/stat"
 )
@@ -30,7 +30,7 @@ var nguyen = []struct {
 }
 
 // nguyenOps are the symbols of the paper.
-var nguyenOps = []opt.FormulaOp{opt.OpAdd, opt.OpSub, opt.OpMul, opt.OpDiv, opt.OpSin, opt.OpCos, opt.OpExp, opt.OpLog}
+var nguyenOps = []formula.Op{formula.OpAdd, formula.OpSub, formula.OpMul, formula.OpDiv, formula.OpSin, formula.OpCos, formula.OpExp, formula.OpLog}
 
 // What a run is given, and what counts as a hit.
 const (
@@ -86,11 +86,11 @@ func regress(ctx context.Context, value func(float64) float64, low, high float64
 		v := low + float64(stream.Float64()*(high-low))
 		x, y = append(x, v), append(y, value(v))
 	}
-	b, err := opt.NewBreeder(opt.GPSettings{Seed: seed, Inputs: 1, Ops: nguyenOps})
+	b, err := formula.NewBreeder(formula.Settings{Seed: seed, Inputs: 1, Ops: nguyenOps})
 	if err != nil {
 		return 0, 0, err
 	}
-	fitter, err := opt.NewFitter([][]float64{x}, y)
+	fitter, err := formula.NewFitter([][]float64{x}, y)
 	if err != nil {
 		return 0, 0, err
 	}

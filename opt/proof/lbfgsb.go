@@ -5,7 +5,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/shoalnet/shoal/opt"
+	"github.com/shoalnet/shoal/opt/descent"
 )
 
 var lbfgsbProofs = []Proof{{"lbfgsb", proveLBFGSB}}
@@ -18,7 +18,7 @@ func proveLBFGSB(ctx context.Context, progress func(string)) ([]Row, error) {
 	for i := range start {
 		start[i] = [...]float64{-1.2, 1}[i%2]
 	}
-	o, err := opt.NewLBFGSB(start, slices.Repeat([]float64{-2}, size), slices.Repeat([]float64{0.8}, size))
+	o, err := descent.NewLBFGSB(start, slices.Repeat([]float64{-2}, size), slices.Repeat([]float64{0.8}, size))
 	if err != nil {
 		return nil, err
 	}

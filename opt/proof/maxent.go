@@ -4,7 +4,7 @@ import (
 	"context"
 	"math"
 
-	"github.com/shoalnet/shoal/opt"
+	"github.com/shoalnet/shoal/opt/descent"
 	"github.com/shoalnet/shoal/stat"
 )
 
@@ -16,7 +16,7 @@ func proveMaxEntropy(ctx context.Context, progress func(string)) ([]Row, error) 
 	const exact = "closed form"
 	progress("maxent: the die")
 	faces := []float64{1, 2, 3, 4, 5, 6}
-	die, err := opt.SolveMaxEntropy(6, nil, []opt.Constraint{{Feature: faces, Mean: 4.5}})
+	die, err := descent.SolveMaxEntropy(6, nil, []descent.Constraint{{Feature: faces, Mean: 4.5}})
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func proveMaxEntropy(ctx context.Context, progress func(string)) ([]Row, error) 
 	for i := range ladder {
 		ladder[i] = float64(i)
 	}
-	law, err := opt.SolveMaxEntropy(len(ladder), nil, []opt.Constraint{{Feature: ladder, Mean: 3, AtMost: true}})
+	law, err := descent.SolveMaxEntropy(len(ladder), nil, []descent.Constraint{{Feature: ladder, Mean: 3, AtMost: true}})
 	if err != nil {
 		return nil, err
 	}
@@ -42,21 +42,21 @@ func proveMaxEntropy(ctx context.Context, progress func(string)) ([]Row, error) 
 	stream := stat.NewStream(1, "proof.maxent")
 	for range pick(ctx, 200, 20) {
 		const states = 40
-		var constraints []opt.Constraint
+		var constraints []descent.Constraint
 		weights, sum := make([]float64, states), 0.0
 		for i := range weights {
 			weights[i] = stream.ExpFloat64()
 			sum += weights[i]
 		}
 		for k := range 5 { // means of a distribution: so they can be met
-			c := opt.Constraint{Feature: make([]float64, states), AtMost: k%2 == 1}
+			c := descent.Constraint{Feature: make([]float64, states), AtMost: k%2 == 1}
 			for i := range c.Feature {
 				c.Feature[i] = stream.NormFloat64()
 				c.Mean += weights[i] / sum * c.Feature[i]
 			}
 			constraints = append(constraints, c)
 		}
-		m, err := opt.SolveMaxEntropy(states, nil, constraints)
+		m, err := descent.SolveMaxEntropy(states, nil, constraints)
 		if err != nil {
 			return nil, err
 		}

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/shoalnet/shoal/opt"
+	"github.com/shoalnet/shoal/opt/sizes"
 	"github.com/shoalnet/shoal/stat"
 )
 
@@ -44,8 +44,8 @@ func proveSizingRules(ctx context.Context, progress func(string)) ([]Row, error)
 
 // randomRegion has bounds within 4 to 256 and a budget that binds more often than
 // not.
-func randomRegion(dice *stat.Stream, n int) opt.Region {
-	r := opt.Region{}
+func randomRegion(dice *stat.Stream, n int) sizes.Region {
+	r := sizes.Region{}
 	least, most := 0, 0
 	for range n {
 		lo := 4 + dice.IntN(8)
@@ -58,7 +58,7 @@ func randomRegion(dice *stat.Stream, n int) opt.Region {
 }
 
 // randomSizes returns feasible sizes.
-func randomSizes(dice *stat.Stream, r opt.Region) []int {
+func randomSizes(dice *stat.Stream, r sizes.Region) []int {
 	wish := make([]float64, len(r.Lo))
 	for j := range wish {
 		wish[j] = float64(r.Lo[j]) + float64(dice.Float64()*float64(r.Hi[j]-r.Lo[j]))
@@ -70,15 +70,15 @@ func randomSizes(dice *stat.Stream, r opt.Region) []int {
 	return sizes
 }
 
-func randomRules(dice *stat.Stream) opt.RuleSet {
-	set := opt.PresetRules()
+func randomRules(dice *stat.Stream) sizes.RuleSet {
+	set := sizes.PresetRules()
 	set.Step = [...]float64{0, 1.5, 2}[dice.IntN(3)]
 	for range dice.IntN(3) {
 		from := dice.Float64()
-		set.Rules = append(set.Rules, opt.Rule{
+		set.Rules = append(set.Rules, sizes.Rule{
 			Name: "at random", Confidence: 0.51 + 0.48*dice.Float64(),
-			When:    []opt.Condition{{Feature: opt.RuleFeatures[dice.IntN(4)], Above: dice.IntN(2) == 0, Level: dice.Float64()}},
-			Effects: []opt.Effect{{From: from, To: from + dice.Float64(), Factor: math.Exp(dice.NormFloat64())}},
+			When:    []sizes.Condition{{Feature: sizes.RuleFeatures[dice.IntN(4)], Above: dice.IntN(2) == 0, Level: dice.Float64()}},
+			Effects: []sizes.Effect{{From: from, To: from + dice.Float64(), Factor: math.Exp(dice.NormFloat64())}},
 		})
 	}
 	return set
@@ -108,7 +108,7 @@ func ruleChunk(ctx context.Context, seed uint64, states int) (ruleCounts, error)
 		if !region.Contains(d.Sizes) {
 			c.infeasible++
 		}
-		free := opt.Region{Lo: slices.Repeat([]int{0}, len(now)), Hi: slices.Repeat([]int{math.MaxInt32}, len(now))}
+		free := sizes.Region{Lo: slices.Repeat([]int{0}, len(now)), Hi: slices.Repeat([]int{math.MaxInt32}, len(now))}
 		set.Step = 0
 		wish, err := set.Decide(free, seen, now, proposal)
 		if err != nil {
@@ -125,7 +125,7 @@ func ruleChunk(ctx context.Context, seed uint64, states int) (ruleCounts, error)
 // unexplained counts the rules and limits of a decision that its reasons do not name,
 // and the sizes that differ from what was wished without any limit and are named by
 // none.
-func unexplained(d opt.Decision, wish []int) int {
+func unexplained(d sizes.Decision, wish []int) int {
 	text, missing := strings.Join(d.Reasons, "\n"), 0
 	for _, name := range d.Rules {
 		if !strings.Contains(text, name) {
@@ -134,7 +134,7 @@ func unexplained(d opt.Decision, wish []int) int {
 	}
 	held, budget := map[int]bool{}, false
 	for _, a := range d.Limits {
-		held[a.Bucket], budget = true, budget || a.Limit == opt.WholeBudget
+		held[a.Bucket], budget = true, budget || a.Limit == sizes.WholeBudget
 		if !strings.Contains(text, a.Limit.String()) || a.Bucket >= 0 && !strings.Contains(text, strconv.Itoa(a.Bucket)) {
 			missing++
 		}
@@ -148,9 +148,9 @@ func unexplained(d opt.Decision, wish []int) int {
 }
 
 // sure decides with one certain rule and with none.
-func sure(c *ruleCounts, dice *stat.Stream, region opt.Region, seen []float64, now []int, proposal []float64) error {
+func sure(c *ruleCounts, dice *stat.Stream, region sizes.Region, seen []float64, now []int, proposal []float64) error {
 	factor := math.Exp(dice.NormFloat64())
-	certain := opt.RuleSet{Rules: []opt.Rule{{Name: "certain", Confidence: 1, Effects: []opt.Effect{{From: 0, To: 1, Factor: factor}}}}}
+	certain := sizes.RuleSet{Rules: []sizes.Rule{{Name: "certain", Confidence: 1, Effects: []sizes.Effect{{From: 0, To: 1, Factor: factor}}}}}
 	d, err := certain.Decide(region, seen, now, proposal)
 	if err != nil {
 		return err
@@ -174,7 +174,7 @@ func sure(c *ruleCounts, dice *stat.Stream, region opt.Region, seen []float64, n
 	for j, k := range feasible {
 		proposal[j] = float64(k)
 	}
-	none := opt.RuleSet{}
+	none := sizes.RuleSet{}
 	if d, err = none.Decide(region, seen, now, proposal); err != nil {
 		return err
 	}
@@ -191,7 +191,7 @@ func bruteForce() (tried, off int) {
 	const lo, hi, points = 4, 9, 5
 	dice := stat.NewStream(1, "proof.rules.brute")
 	for n := 1; n <= 4; n++ {
-		region := opt.Region{Lo: slices.Repeat([]int{lo}, n), Hi: slices.Repeat([]int{hi}, n)}
+		region := sizes.Region{Lo: slices.Repeat([]int{lo}, n), Hi: slices.Repeat([]int{hi}, n)}
 		for budget := n * lo; budget <= n*hi; budget++ {
 			region.Budget = float64(budget)
 			for range points {
@@ -199,7 +199,7 @@ func bruteForce() (tried, off int) {
 				for j := range x {
 					x[j] = 1 + 12*dice.Float64()
 				}
-				set := opt.RuleSet{}
+				set := sizes.RuleSet{}
 				d, err := set.Decide(region, nil, make([]int, n), x)
 				tried++
 				if err != nil || apart(d.Sizes, x) > nearestOf(region, x)+1e-9 {
@@ -221,7 +221,7 @@ func apart(k []int, x []float64) float64 {
 }
 
 // nearestOf tries every point of a region.
-func nearestOf(r opt.Region, x []float64) float64 {
+func nearestOf(r sizes.Region, x []float64) float64 {
 	k, best := slices.Clone(r.Lo), math.Inf(1)
 	for {
 		if r.Contains(k) {

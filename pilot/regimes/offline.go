@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/shoalnet/shoal/opt"
+	"github.com/shoalnet/shoal/opt/control"
 	"github.com/shoalnet/shoal/stat/causal"
 )
 
@@ -148,7 +149,7 @@ func newLogbook(runs []Run, world string, split float64) (*logbook, error) {
 // split alone.
 func (l *logbook) fit(dims int) {
 	for arm := range l.arms {
-		b, err := opt.NewBandit(opt.BanditSettings{Arms: 1, Dims: dims, Ridge: 0.01})
+		b, err := control.NewBandit(control.BanditSettings{Arms: 1, Dims: dims, Ridge: 0.01})
 		if err != nil {
 			panic("regimes: " + err.Error()) // the settings are right
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/shoalnet/shoal/knob"
 	"github.com/shoalnet/shoal/opt"
+	"github.com/shoalnet/shoal/opt/control"
 	"github.com/shoalnet/shoal/stat"
 )
 
@@ -102,9 +103,9 @@ func (f *forecaster) saw(epoch int, seen features) {
 
 // banditPolicy is a contextual bandit over the menu.
 type banditPolicy struct {
-	bandit *opt.Bandit // of what arms cost less than usual
-	usual  *opt.Bandit // of one arm: what a lookup costs whoever is chosen
-	blind  bool        // sees nothing but what arms earned
+	bandit *control.Bandit // of what arms cost less than usual
+	usual  *control.Bandit // of one arm: what a lookup costs whoever is chosen
+	blind  bool            // sees nothing but what arms earned
 	mix    float64
 	arms   int
 	dice   *stat.Stream
@@ -120,17 +121,17 @@ const (
 	banditBlind = 0.93 // what a round is worth in the next where nothing explains the change
 )
 
-func newBanditPolicy(rule opt.BanditRule, arms int, seed uint64, blind bool, mix float64) (*banditPolicy, error) {
-	cfg := opt.BanditSettings{Arms: arms, Dims: 4, Rule: rule, Seed: seed, Noise: banditNoise, Ridge: banditNoise * banditNoise / (banditApart * banditApart), Norm: banditApart, Delta: banditDelta}
+func newBanditPolicy(rule control.BanditRule, arms int, seed uint64, blind bool, mix float64) (*banditPolicy, error) {
+	cfg := control.BanditSettings{Arms: arms, Dims: 4, Rule: rule, Seed: seed, Noise: banditNoise, Ridge: banditNoise * banditNoise / (banditApart * banditApart), Norm: banditApart, Delta: banditDelta}
 	if blind {
 		cfg.Dims, cfg.Discount = 1, banditBlind
 	}
-	b, err := opt.NewBandit(cfg)
+	b, err := control.NewBandit(cfg)
 	if err != nil {
 		return nil, err
 	}
 	cfg.Arms = 1
-	usual, err := opt.NewBandit(cfg)
+	usual, err := control.NewBandit(cfg)
 	return &banditPolicy{bandit: b, usual: usual, blind: blind, mix: mix, arms: arms, dice: stat.NewStream(seed, "regimes.mix")}, err
 }
 
@@ -301,15 +302,15 @@ func (p *play) policyOf(ctx context.Context, entrant string, seed uint64) (polic
 			configs: slices.Clone(p.menu.configs), start: p.menu.compromise, arm: p.menu.compromise, pending: -1, now: p.world.at(seed, 0),
 		}, nil
 	case Linear:
-		return newBanditPolicy(opt.UCB, arms, seed, false, 0)
+		return newBanditPolicy(control.UCB, arms, seed, false, 0)
 	case Drawing, Clock:
-		return newBanditPolicy(opt.Thompson, arms, seed, false, 0)
+		return newBanditPolicy(control.Thompson, arms, seed, false, 0)
 	case Blind:
-		return newBanditPolicy(opt.UCB, arms, seed, true, 0)
+		return newBanditPolicy(control.UCB, arms, seed, true, 0)
 	case Logger:
-		return newBanditPolicy(opt.UCB, arms, seed, false, loggerMix)
+		return newBanditPolicy(control.UCB, arms, seed, false, loggerMix)
 	case Warm:
-		b, err := newBanditPolicy(opt.Thompson, arms, seed, false, 0)
+		b, err := newBanditPolicy(control.Thompson, arms, seed, false, 0)
 		for _, m := range p.menu.lessons {
 			b.learn(m.arm, m.seen, m.cost/p.menu.Scale, nil)
 		}

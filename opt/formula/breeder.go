@@ -1,4 +1,4 @@
-package opt
+package formula
 
 import (
 	"cmp"
@@ -7,15 +7,16 @@ import (
 	"slices"
 
 	"github.com/shoalnet/shoal/stat"
+	"github.com/shoalnet/shoal/stat/dense"
 )
 
-// GPSettings describe a Breeder of formulas. Inputs is needed.
-type GPSettings struct {
+// Settings describe a Breeder of formulas. Inputs is needed.
+type Settings struct {
 	Seed       uint64
-	Inputs     int         // numbers that a formula may use
-	Ops        []FormulaOp // symbols besides inputs and constants; nil means all
-	Population int         // formulas in a generation; 0 means 500
-	Constants  bool        // whether formulas may have constants other than 1
+	Inputs     int  // numbers that a formula may use
+	Ops        []Op // symbols besides inputs and constants; nil means all
+	Population int  // formulas in a generation; 0 means 500
+	Constants  bool // whether formulas may have constants other than 1
 }
 
 // Breeder is genetic programming (Koza, 1992): a population of formulas, the first
@@ -25,7 +26,7 @@ type GPSettings struct {
 // 150 symbols. No formula is tried twice in a generation. It evaluates nothing:
 // see Fit for data, a simulator for rules. It has one owner.
 type Breeder struct {
-	cfg    GPSettings
+	cfg    Settings
 	stream *stat.Stream
 	people []candidate
 	age    int
@@ -41,33 +42,36 @@ type candidate struct {
 // The parameters of Koza's experiments, but for a narrower tournament and more
 // mutation, which short runs need.
 const (
-	gpPopulation = 500
-	gpDepth      = 17
-	gpLength     = 150
-	gpFirstDepth = 6 // of the first generation, at most
-	gpTournament = 6
-	gpCross      = 0.75 // share of children by exchange; the rest mutate
-	gpElite      = 2
+	population = 500
+	maxDepth   = 17
+	maxLength  = 150
+	firstDepth = 6 // of the first generation, at most
+	tournament = 6
+	crossed    = 0.75 // share of children by exchange; the rest mutate
+	elite      = 2
 )
 
+// LeastPopulation is the least that a Breeder may be told to breed.
+const LeastPopulation = 2 * elite
+
 // NewBreeder grows the first generation.
-func NewBreeder(cfg GPSettings) (*Breeder, error) {
+func NewBreeder(cfg Settings) (*Breeder, error) {
 	if cfg.Population == 0 {
-		cfg.Population = gpPopulation
+		cfg.Population = population
 	}
 	if cfg.Ops == nil {
 		for op := OpAdd; op <= OpIfGreater; op++ {
 			cfg.Ops = append(cfg.Ops, op)
 		}
 	}
-	bad := func(op FormulaOp) bool { return op <= OpVar || op > OpIfGreater }
-	if cfg.Inputs < 1 || cfg.Population < 2*gpElite || slices.ContainsFunc(cfg.Ops, bad) {
-		return nil, fmt.Errorf("opt: breeder %+v: want an input, a population of %d or more, symbols that take arguments", cfg, 2*gpElite)
+	bad := func(op Op) bool { return op <= OpVar || op > OpIfGreater }
+	if cfg.Inputs < 1 || cfg.Population < 2*elite || slices.ContainsFunc(cfg.Ops, bad) {
+		return nil, fmt.Errorf("formula: breeder %+v: want an input, a population of %d or more, symbols that take arguments", cfg, 2*elite)
 	}
 	b := &Breeder{cfg: cfg, stream: stat.NewStream(cfg.Seed, "opt.gp"), best: candidate{loss: math.Inf(1)}}
 	seen := map[string]bool{}
 	for i := 0; len(b.people) < cfg.Population; i++ {
-		f := b.grow(nil, 1+i%gpFirstDepth, i/gpFirstDepth%2 == 0)
+		f := b.grow(nil, 1+i%firstDepth, i/firstDepth%2 == 0)
 		if key := f.key(); !seen[key] || i > 20*cfg.Population {
 			seen[key] = true
 			b.people = append(b.people, candidate{f, math.Inf(1)})
@@ -134,7 +138,7 @@ func (b *Breeder) Tell(losses []float64) {
 	if better(b.people[0], b.best) < 0 || b.best.formula == nil {
 		b.best = b.people[0]
 	}
-	next, seen := slices.Clone(b.people[:gpElite]), map[string]bool{}
+	next, seen := slices.Clone(b.people[:elite]), map[string]bool{}
 	for _, one := range next {
 		seen[one.formula.key()] = true
 	}
@@ -162,7 +166,7 @@ func (b *Breeder) Age() int { return b.age }
 // pick holds a tournament; the people are in order.
 func (b *Breeder) pick() Formula {
 	least := len(b.people)
-	for range gpTournament {
+	for range tournament {
 		least = min(least, b.stream.IntN(len(b.people)))
 	}
 	return b.people[least].formula
@@ -173,14 +177,14 @@ func (b *Breeder) child() Formula {
 	mother := b.pick()
 	for range 5 {
 		var f Formula
-		if b.stream.Float64() < gpCross {
+		if b.stream.Float64() < crossed {
 			father := b.pick()
 			from := b.place(father)
 			f = graft(mother, b.place(mother), father[from:father.end(from)])
 		} else {
 			f = b.mutant(mother)
 		}
-		if len(f) <= gpLength && f.depth() <= gpDepth {
+		if len(f) <= maxLength && f.depth() <= maxDepth {
 			return f
 		}
 	}
@@ -217,7 +221,7 @@ func (b *Breeder) mutant(f Formula) Formula {
 	case n == 0:
 		out[i] = b.grow(nil, 0, true)[0]
 	default:
-		var alike []FormulaOp
+		var alike []Op
 		for _, op := range b.cfg.Ops {
 			if opArity[op] == n {
 				alike = append(alike, op)
@@ -239,12 +243,12 @@ type Fitter struct {
 // NewFitter takes inputs[i][s] and targets[s] of the samples s.
 func NewFitter(inputs [][]float64, targets []float64) (*Fitter, error) {
 	for i, column := range inputs {
-		if len(column) != len(targets) || !finite(column) {
-			return nil, fmt.Errorf("opt: input %d has %d samples: want %d finite ones", i, len(column), len(targets))
+		if len(column) != len(targets) || !dense.Finite(column) {
+			return nil, fmt.Errorf("formula: input %d has %d samples: want %d finite ones", i, len(column), len(targets))
 		}
 	}
-	if len(targets) == 0 || !finite(targets) {
-		return nil, fmt.Errorf("opt: %d targets: want one or more finite ones", len(targets))
+	if len(targets) == 0 || !dense.Finite(targets) {
+		return nil, fmt.Errorf("formula: %d targets: want one or more finite ones", len(targets))
 	}
 	f := &Fitter{inputs: inputs, targets: targets}
 	for _, t := range targets {

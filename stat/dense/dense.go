@@ -1,10 +1,12 @@
-package opt
+// Package dense has small dense matrices as rows: what models of a dozen coordinates
+// need. All numbers are float64, sums are in order, and nothing but a result is
+// allocated.
+package dense
 
 import "math"
 
-// Small dense matrices as rows: what a dozen coordinates need.
-
-func diagonal(n int, v float64) [][]float64 {
+// Diagonal returns a square matrix of n rows with v on its diagonal.
+func Diagonal(n int, v float64) [][]float64 {
 	m := make([][]float64, n)
 	for i := range m {
 		m[i] = make([]float64, n)
@@ -13,16 +15,17 @@ func diagonal(n int, v float64) [][]float64 {
 	return m
 }
 
-func times(m [][]float64, x []float64) []float64 {
+// Times returns m·x.
+func Times(m [][]float64, x []float64) []float64 {
 	y := make([]float64, len(m))
 	for i, row := range m {
-		y[i] = dot(row, x)
+		y[i] = Dot(row, x)
 	}
 	return y
 }
 
-// rankOne adds factor·x·xᵀ.
-func rankOne(m [][]float64, x []float64, factor float64) {
+// RankOne adds factor·x·xᵀ.
+func RankOne(m [][]float64, x []float64, factor float64) {
 	for i, row := range m {
 		for j := range row {
 			row[j] += float64(factor * x[i] * x[j])
@@ -30,13 +33,13 @@ func rankOne(m [][]float64, x []float64, factor float64) {
 	}
 }
 
-// cholesky returns the lower triangle l with l·lᵀ = m. If m is not positive definite,
+// Cholesky returns the lower triangle l with l·lᵀ = m. If m is not positive definite,
 // pivots that are too small count as tiny.
-func cholesky(m [][]float64) [][]float64 {
-	l := diagonal(len(m), 0)
+func Cholesky(m [][]float64) [][]float64 {
+	l := Diagonal(len(m), 0)
 	for i := range m {
 		for j := range i + 1 {
-			v := m[i][j] - dot(l[i][:j], l[j][:j])
+			v := m[i][j] - Dot(l[i][:j], l[j][:j])
 			if i != j {
 				l[i][j] = v / l[j][j]
 				continue
@@ -50,15 +53,15 @@ func cholesky(m [][]float64) [][]float64 {
 	return l
 }
 
-// inverse inverts a positive definite matrix.
-func inverse(m [][]float64) [][]float64 {
-	l := cholesky(m)
+// Inverse inverts a positive definite matrix.
+func Inverse(m [][]float64) [][]float64 {
+	l := Cholesky(m)
 	n := len(m)
-	out := diagonal(n, 0)
+	out := Diagonal(n, 0)
 	column := make([]float64, n)
 	for c := range n {
 		for i := range n {
-			v := -dot(l[i][:i], column[:i])
+			v := -Dot(l[i][:i], column[:i])
 			if i == c {
 				v++
 			}
@@ -77,7 +80,8 @@ func inverse(m [][]float64) [][]float64 {
 	return out
 }
 
-func finite(x []float64) bool {
+// Finite reports whether every number is neither infinite nor NaN.
+func Finite(x []float64) bool {
 	for _, v := range x {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return false
@@ -86,7 +90,8 @@ func finite(x []float64) bool {
 	return true
 }
 
-func dot(a, b []float64) float64 {
+// Dot returns the sum of products; b is at least as long as a.
+func Dot(a, b []float64) float64 {
 	sum := 0.0
 	for k, v := range a {
 		sum += float64(v * b[k])

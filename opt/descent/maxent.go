@@ -1,10 +1,12 @@
-package opt
+package descent
 
 import (
 	"errors"
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/shoalnet/shoal/stat/dense"
 )
 
 // Constraint bounds the mean of a feature of a distribution.
@@ -16,7 +18,7 @@ type Constraint struct {
 }
 
 // ErrInfeasible means that no distribution has the means asked for.
-var ErrInfeasible = errors.New("opt: no distribution meets the constraints")
+var ErrInfeasible = errors.New("descent: no distribution meets the constraints")
 
 // MaxEntropy is the distribution of the greatest entropy under constraints (Jaynes,
 // Physical Review 106, 1957): what is known, and nothing else.
@@ -55,7 +57,7 @@ func SolveMaxEntropy(states int, prior []float64, constraints []Constraint) (Max
 			}
 			wrong := -lambda[k]
 			if !active[k] {
-				wrong = dot(p, c.Feature) - c.Mean
+				wrong = dense.Dot(p, c.Feature) - c.Mean
 			}
 			if wrong > worst {
 				worst, at = wrong, k
@@ -69,7 +71,7 @@ func SolveMaxEntropy(states int, prior []float64, constraints []Constraint) (Max
 	}
 	m := MaxEntropy{P: gibbs(states, prior, constraints, lambda), Multipliers: lambda}
 	for k, c := range constraints {
-		gap := dot(m.P, c.Feature) - c.Mean
+		gap := dense.Dot(m.P, c.Feature) - c.Mean
 		if c.AtMost {
 			gap = max(gap, -lambda[k], math.Abs(min(gap, 0)*lambda[k]))
 		}
@@ -83,16 +85,16 @@ func SolveMaxEntropy(states int, prior []float64, constraints []Constraint) (Max
 
 func checkMaxEntropy(states int, prior []float64, constraints []Constraint) error {
 	if states < 1 || prior != nil && len(prior) != states {
-		return fmt.Errorf("opt: %d states, prior of %d: want one state or more, and as many", states, len(prior))
+		return fmt.Errorf("descent: %d states, prior of %d: want one state or more, and as many", states, len(prior))
 	}
 	for i, p := range prior {
 		if !(p > 0) || math.IsInf(p, 1) {
-			return fmt.Errorf("opt: prior of state %d is %v: want a positive number", i, p)
+			return fmt.Errorf("descent: prior of state %d is %v: want a positive number", i, p)
 		}
 	}
 	for k, c := range constraints {
-		if len(c.Feature) != states || !finite(c.Feature) || math.IsNaN(c.Mean) || math.IsInf(c.Mean, 0) {
-			return fmt.Errorf("opt: constraint %d: %d values, mean %v: want %d finite values", k, len(c.Feature), c.Mean, states)
+		if len(c.Feature) != states || !dense.Finite(c.Feature) || math.IsNaN(c.Mean) || math.IsInf(c.Mean, 0) {
+			return fmt.Errorf("descent: constraint %d: %d values, mean %v: want %d finite values", k, len(c.Feature), c.Mean, states)
 		}
 	}
 	return nil
@@ -151,23 +153,23 @@ func newton(states int, prior []float64, constraints []Constraint, lambda []floa
 		worst = 0
 		means := make([]float64, len(on))
 		for a, k := range on {
-			means[a] = dot(p, constraints[k].Feature)
+			means[a] = dense.Dot(p, constraints[k].Feature)
 			gradient[a] = constraints[k].Mean - means[a]
 			worst = max(worst, math.Abs(gradient[a]))
 		}
 		if worst < 1e-14*scale {
 			return true
 		}
-		hessian := diagonal(len(on), 1e-14) // the covariance of the features
+		hessian := dense.Diagonal(len(on), 1e-14) // the covariance of the features
 		for i, v := range p {
 			shift := make([]float64, len(on))
 			for a, k := range on {
 				shift[a] = constraints[k].Feature[i] - means[a]
 			}
-			rankOne(hessian, shift, v)
+			dense.RankOne(hessian, shift, v)
 		}
-		step := times(inverse(hessian), gradient)
-		slope, share := dot(step, gradient), 1.0
+		step := dense.Times(dense.Inverse(hessian), gradient)
+		slope, share := dense.Dot(step, gradient), 1.0
 		trial := slices.Clone(lambda)
 		for ; share > 1e-12; share /= 2 {
 			for a, k := range on {
@@ -181,7 +183,7 @@ func newton(states int, prior []float64, constraints []Constraint, lambda []floa
 			return worst < maxEntropyResidual
 		}
 		copy(lambda, trial)
-		if !finite(lambda) {
+		if !dense.Finite(lambda) {
 			return false
 		}
 	}

@@ -1,4 +1,4 @@
-package opt_test
+package ants_test
 
 import (
 	"fmt"
@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/shoalnet/shoal/opt"
+	"github.com/shoalnet/shoal/opt/ants"
 )
 
 // ring has places on a circle: the shortest tour visits them in order.
@@ -24,9 +24,9 @@ func ring(n int) [][]float64 {
 // knows its two neighbours in it.
 func TestAntNodes(t *testing.T) {
 	const n = 12
-	run := func(seed uint64) (trace []string, nodes []*opt.AntNode) {
+	run := func(seed uint64) (trace []string, nodes []*ants.Node) {
 		for i, row := range ring(n) {
-			node, err := opt.NewAntNode(i, row, seed)
+			node, err := ants.NewNode(i, row, seed)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -71,11 +71,11 @@ func TestAntNodes(t *testing.T) {
 
 // TestAntNodeNonsense tells what no ant of the colony would say.
 func TestAntNodeNonsense(t *testing.T) {
-	node, err := opt.NewAntNode(0, ring(4)[0], 1)
+	node, err := ants.NewNode(0, ring(4)[0], 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	nonsense := []opt.Ant{
+	nonsense := []ants.Ant{
 		{},
 		{Path: []int{9}},
 		{Path: []int{-1}},
@@ -104,7 +104,7 @@ func TestAntNodeNonsense(t *testing.T) {
 		id       int
 		distance []float64
 	}{{0, []float64{0, 1}}, {3, []float64{0, 1, 1}}, {0, []float64{0, -1, 1}}, {0, []float64{0, math.NaN(), 1}}} {
-		if _, err := opt.NewAntNode(bad.id, bad.distance, 1); err == nil {
+		if _, err := ants.NewNode(bad.id, bad.distance, 1); err == nil {
 			t.Errorf("place %d of %v accepted", bad.id, bad.distance)
 		}
 	}

@@ -1,4 +1,7 @@
-package opt
+// Package sizes is about vectors of whole sizes: the [Region] of bounds and a budget that
+// they must lie in, with exact projections onto it, and rules in words about what they
+// should become ([RuleSet]).
+package sizes
 
 import (
 	"cmp"
@@ -38,18 +41,18 @@ func (r *Region) Contains(k []int) bool {
 // Check reports a region that is empty or malformed.
 func (r *Region) Check() error {
 	if len(r.Hi) != len(r.Lo) || r.Weights != nil && len(r.Weights) != len(r.Lo) {
-		return fmt.Errorf("opt: region of %d lower bounds, %d upper, %d weights: want as many of each", len(r.Lo), len(r.Hi), len(r.Weights))
+		return fmt.Errorf("sizes: region of %d lower bounds, %d upper, %d weights: want as many of each", len(r.Lo), len(r.Hi), len(r.Weights))
 	}
 	for j := range r.Lo {
 		if r.Lo[j] < 0 || r.Lo[j] > r.Hi[j] {
-			return fmt.Errorf("opt: bounds %d: %d to %d: want 0 <= low <= high", j, r.Lo[j], r.Hi[j])
+			return fmt.Errorf("sizes: bounds %d: %d to %d: want 0 <= low <= high", j, r.Lo[j], r.Hi[j])
 		}
 		if w := r.weight(j); !(w > 0) || math.IsInf(w, 1) {
-			return fmt.Errorf("opt: weight %d is %v: want a positive number", j, w)
+			return fmt.Errorf("sizes: weight %d is %v: want a positive number", j, w)
 		}
 	}
 	if math.IsNaN(r.Budget) || r.Budget < 0 || !r.fits(r.Cost(r.Lo)) {
-		return fmt.Errorf("opt: budget %v: the lower bounds alone cost %v", r.Budget, r.Cost(r.Lo))
+		return fmt.Errorf("sizes: budget %v: the lower bounds alone cost %v", r.Budget, r.Cost(r.Lo))
 	}
 	return nil
 }
@@ -162,11 +165,11 @@ func (r *Region) admit(x []float64, floor float64) error {
 		return err
 	}
 	if len(x) != len(r.Lo) {
-		return fmt.Errorf("opt: point of %d coordinates: want %d", len(x), len(r.Lo))
+		return fmt.Errorf("sizes: point of %d coordinates: want %d", len(x), len(r.Lo))
 	}
 	for j, v := range x {
 		if math.IsNaN(v) || math.IsInf(v, 0) || v <= floor {
-			return fmt.Errorf("opt: coordinate %d is %v: want a finite number above %v", j, v, floor)
+			return fmt.Errorf("sizes: coordinate %d is %v: want a finite number above %v", j, v, floor)
 		}
 	}
 	return nil

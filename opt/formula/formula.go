@@ -1,4 +1,6 @@
-package opt
+// Package formula finds formulas: what a [Formula] of inputs is worth and says, how a
+// [Breeder] breeds them (genetic programming), and what constants a [Fitter] adds.
+package formula
 
 import (
 	"fmt"
@@ -8,27 +10,27 @@ import (
 	"strings"
 )
 
-// FormulaOp is a symbol of a formula. All take and give numbers, so every tree
+// Op is a symbol of a formula. All take and give numbers, so every tree
 // of them is well typed: a choice compares inside (Montana, Evolutionary
 // Computation 3(2), 1995, has types instead).
-type FormulaOp uint8
+type Op uint8
 
 // The symbols. Division by less than 1e-12 is 1, the logarithm is of |a|+1e-12,
 // the exponential of at most 30.
 const (
-	OpConst     FormulaOp = iota
-	OpVar                 // one of the inputs
-	OpAdd                 // a + b
-	OpSub                 // a - b
-	OpMul                 // a * b
-	OpDiv                 // a / b
-	OpMax                 // the greater of two
-	OpMin                 // the lesser of two
-	OpExp                 // e^a
-	OpLog                 // the natural logarithm
-	OpSin                 // the sine
-	OpCos                 // the cosine
-	OpIfGreater           // if a > b then c else d
+	OpConst     Op = iota
+	OpVar          // one of the inputs
+	OpAdd          // a + b
+	OpSub          // a - b
+	OpMul          // a * b
+	OpDiv          // a / b
+	OpMax          // the greater of two
+	OpMin          // the lesser of two
+	OpExp          // e^a
+	OpLog          // the natural logarithm
+	OpSin          // the sine
+	OpCos          // the cosine
+	OpIfGreater    // if a > b then c else d
 )
 
 var opNames = [...]string{"", "", "+", "-", "*", "/", "max", "min", "exp", "log", "sin", "cos", "if"}
@@ -37,7 +39,7 @@ var opArity = [...]int{0, 0, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 4}
 
 // gene is a node of a formula.
 type gene struct {
-	op    FormulaOp
+	op    Op
 	index int     // of an OpVar
 	value float64 // of an OpConst
 }
@@ -111,7 +113,7 @@ func (e *evaluator) run(f Formula, inputs [][]float64, samples int) []float64 {
 
 // apply computes a symbol column by column; the last argument, which lies first,
 // takes the result.
-func apply(op FormulaOp, args [][]float64, samples int) {
+func apply(op Op, args [][]float64, samples int) {
 	out, a := args[0][:samples], args[len(args)-1][:samples]
 	for i, b := range out {
 		switch op {

@@ -1,4 +1,6 @@
-package opt
+// Package ants has ant colony optimization for the shortest tour through places of
+// known distances: [Colony] holds all trails, each [Node] those of its own place.
+package ants
 
 import (
 	"fmt"
@@ -6,28 +8,29 @@ import (
 	"slices"
 
 	"github.com/shoalnet/shoal/stat"
+	"github.com/shoalnet/shoal/stat/dense"
 )
 
-// AntSettings describe an AntColony. The zero value is the paper's setting with
+// Settings describe a Colony. The zero value is the paper's setting with
 // local search.
-type AntSettings struct {
+type Settings struct {
 	Seed uint64
 	Ants int // tours of an iteration; 0 means 25, or as many as cities without local search
 	// Plain leaves out the local search: tours are as the ants walked.
 	Plain bool
 }
 
-// AntColony is MAX-MIN Ant System (Stützle and Hoos, Future Generation Computer
+// Colony is MAX-MIN Ant System (Stützle and Hoos, Future Generation Computer
 // Systems 16, 2000) for the shortest closed tour through points of known
 // distances: the ordered choices of the field, such as the order in which to visit
 // or to upgrade peers. Only the best of an iteration, or of the run, lays
 // pheromone; its bounds keep every edge possible; stagnation starts the trails
 // anew. By default tours are improved by 2-opt with neighbour lists. An iteration
 // costs O(ants·n·20) for n points. It has one owner.
-type AntColony struct {
+type Colony struct {
 	distance [][]float64
 	near     [][]int // the nearest others of each point, nearest first
-	cfg      AntSettings
+	cfg      Settings
 	stream   *stat.Stream
 	keep     float64 // rho, the share of pheromone that stays
 
@@ -44,28 +47,28 @@ type AntColony struct {
 
 // What MMAS is run with: the paper, sections 4 and 5.
 const (
-	antNear      = 20   // length of the neighbour lists
-	antBestShare = 0.05 // chance that a converged colony still walks its best tour
-	antPatience  = 250  // iterations without improvement after which the trails are made anew
+	nearest   = 20   // length of the neighbour lists
+	bestShare = 0.05 // chance that a converged colony still walks its best tour
+	patience  = 250  // iterations without improvement after which the trails are made anew
 )
 
-// NewAntColony checks a symmetric matrix of distances of three points or more.
-func NewAntColony(distance [][]float64, cfg AntSettings) (*AntColony, error) {
+// NewColony checks a symmetric matrix of distances of three points or more.
+func NewColony(distance [][]float64, cfg Settings) (*Colony, error) {
 	n := len(distance)
 	if n < 3 || cfg.Ants < 0 {
-		return nil, fmt.Errorf("opt: %d points, %d ants: want 3 points or more and no negative number", n, cfg.Ants)
+		return nil, fmt.Errorf("ants: %d points, %d ants: want 3 points or more and no negative number", n, cfg.Ants)
 	}
 	for i, row := range distance {
-		if len(row) != n || !finite(row) || slices.Min(row) < 0 {
-			return nil, fmt.Errorf("opt: row %d of the distances: want %d finite numbers from 0", i, n)
+		if len(row) != n || !dense.Finite(row) || slices.Min(row) < 0 {
+			return nil, fmt.Errorf("ants: row %d of the distances: want %d finite numbers from 0", i, n)
 		}
 		for j, d := range row {
 			if d != distance[j][i] {
-				return nil, fmt.Errorf("opt: distance %d to %d is %v and back %v: want the same", i, j, d, distance[j][i])
+				return nil, fmt.Errorf("ants: distance %d to %d is %v and back %v: want the same", i, j, d, distance[j][i])
 			}
 		}
 	}
-	a := &AntColony{distance: distance, cfg: cfg, stream: stat.NewStream(cfg.Seed, "opt.ants"), keep: 0.8}
+	a := &Colony{distance: distance, cfg: cfg, stream: stat.NewStream(cfg.Seed, "opt.ants"), keep: 0.8}
 	if cfg.Plain {
 		a.keep = 0.98
 	}
@@ -91,7 +94,7 @@ func NewAntColony(distance [][]float64, cfg AntSettings) (*AntColony, error) {
 			}
 			return 0
 		})
-		a.near = append(a.near, others[:min(antNear, len(others))])
+		a.near = append(a.near, others[:min(nearest, len(others))])
 	}
 	first := a.greedy()
 	a.best, a.length = first, a.Length(first)
@@ -100,7 +103,7 @@ func NewAntColony(distance [][]float64, cfg AntSettings) (*AntColony, error) {
 }
 
 // Length returns the length of a closed tour.
-func (a *AntColony) Length(tour []int) float64 {
+func (a *Colony) Length(tour []int) float64 {
 	sum := a.distance[tour[len(tour)-1]][tour[0]]
 	for i := 1; i < len(tour); i++ {
 		sum += a.distance[tour[i-1]][tour[i]]
@@ -109,10 +112,10 @@ func (a *AntColony) Length(tour []int) float64 {
 }
 
 // Best returns the shortest tour so far and its length.
-func (a *AntColony) Best() (tour []int, length float64) { return slices.Clone(a.best), a.length }
+func (a *Colony) Best() (tour []int, length float64) { return slices.Clone(a.best), a.length }
 
 // greedy walks to the nearest point each time.
-func (a *AntColony) greedy() []int {
+func (a *Colony) greedy() []int {
 	n := len(a.distance)
 	tour, seen := []int{0}, make([]bool, n)
 	seen[0] = true
@@ -129,7 +132,7 @@ func (a *AntColony) greedy() []int {
 }
 
 // anew makes every trail as strong as it may be.
-func (a *AntColony) anew() {
+func (a *Colony) anew() {
 	n := len(a.distance)
 	a.bound(a.length)
 	a.recent, a.reached, a.age, a.quiet = nil, math.Inf(1), 0, 0
@@ -140,23 +143,23 @@ func (a *AntColony) anew() {
 }
 
 // bound sets the limits of the trail for a best length.
-func (a *AntColony) bound(length float64) {
-	a.low, a.top = antBounds(a.keep, length, len(a.distance))
+func (a *Colony) bound(length float64) {
+	a.low, a.top = bounds(a.keep, length, len(a.distance))
 }
 
-// antBounds returns the limits of a trail for a best length: the paper's equations 7
+// bounds returns the limits of a trail for a best length: the paper's equations 7
 // and 11, with half the points to choose from on average; neighbour lists leave half
 // of those.
-func antBounds(keep, length float64, points int) (low, top float64) {
+func bounds(keep, length float64, points int) (low, top float64) {
 	n := float64(points)
 	top = 1 / ((1 - keep) * max(length, 1e-12))
-	root := math.Pow(antBestShare, 1/n)
-	choices := min(n, antNear) / 2
+	root := math.Pow(bestShare, 1/n)
+	choices := min(n, nearest) / 2
 	return min(top, top*(1-root)/(max(choices-1, 0.5)*root)), top
 }
 
 // Step walks one iteration.
-func (a *AntColony) Step() {
+func (a *Colony) Step() {
 	for i, row := range a.pull {
 		for j := range row {
 			sight := 1 / max(a.distance[i][j], 1e-9)
@@ -183,18 +186,18 @@ func (a *AntColony) Step() {
 	if shortest < a.length-1e-9 {
 		a.best, a.length = slices.Clone(tour), shortest
 	}
-	if a.age%antEvery(a.age) == 0 {
+	if a.age%every(a.age) == 0 {
 		tour, shortest = a.recent, a.reached
 	}
 	a.lay(tour, shortest)
-	if a.quiet >= antPatience {
+	if a.quiet >= patience {
 		a.anew()
 	}
 }
 
-// antEvery says how often the best since the last start lays pheromone instead of the
+// every says how often the best since the last start lays pheromone instead of the
 // best of the iteration: more often with age (section 5.1).
-func antEvery(age int) int {
+func every(age int) int {
 	switch {
 	case age < 25:
 		return 25
@@ -209,7 +212,7 @@ func antEvery(age int) int {
 }
 
 // lay lets trails fade and strengthens those of a tour.
-func (a *AntColony) lay(tour []int, length float64) {
+func (a *Colony) lay(tour []int, length float64) {
 	for _, row := range a.trail {
 		for j := range row {
 			row[j] = max(row[j]*a.keep, a.low)
@@ -224,7 +227,7 @@ func (a *AntColony) lay(tour []int, length float64) {
 
 // walk builds a tour: the next point by pull among the neighbours, and the one of
 // the strongest pull when all of them are behind.
-func (a *AntColony) walk() []int {
+func (a *Colony) walk() []int {
 	n := len(a.distance)
 	tour, seen := []int{a.stream.IntN(n)}, make([]bool, n)
 	seen[tour[0]] = true
@@ -258,9 +261,9 @@ func (a *AntColony) walk() []int {
 	return tour
 }
 
-// improve reverses parts of a tour as long as that shortens it (2-opt: Croes,
+// improve reverses parts of a tour as long as that shortens it (2-ants: Croes,
 // 1958), looking at the neighbours of each point only, nearest first.
-func (a *AntColony) improve(tour []int) {
+func (a *Colony) improve(tour []int) {
 	n := len(tour)
 	place := make([]int, n)
 	for i, c := range tour {

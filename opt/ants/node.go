@@ -1,4 +1,4 @@
-package opt
+package ants
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/shoalnet/shoal/stat"
+	"github.com/shoalnet/shoal/stat/dense"
 )
 
 // Ant is a message between the nodes of a colony without a center. Encoding is the
@@ -17,18 +18,18 @@ type Ant struct {
 	Back   bool    // complete: on its way back along the path
 }
 
-// AntNode is one place of an ant colony without a center: it holds the pheromone of the
+// Node is one place of an ant colony without a center: it holds the pheromone of the
 // links from itself and nothing of the others'. Ants are messages: they choose the next
 // place by the trail of the place that they are at, and when a tour is complete they go
 // back the way they came and tell every place its length. So each place knows the best
 // tour of an epoch when the next begins, and fades and lays its own row as MAX-MIN Ant
-// System does (see AntColony, without local search). Nothing is shared, and an ant that
+// System does (see Colony, without local search). Nothing is shared, and an ant that
 // is lost tells less, no more: it was one of many.
 //
 // What its driver must do: call Launch once an epoch at every node, hand the ants of Ask
 // to the nodes that it names, in any order and with any losses, and tell what arrives.
 // A message costs O(n) for n places. It has one owner.
-type AntNode struct {
+type Node struct {
 	id       int
 	distance []float64 // to every place
 	near     []int     // the nearest others, nearest first
@@ -42,7 +43,7 @@ type AntNode struct {
 	best   heard      // the best ever
 	age    int        // epochs since the trail was made anew
 	quiet  int        // epochs since recent improved
-	out    []outgoing // bounded by maxOpen
+	out    []outgoing // bounded by maxOut
 	lost   int
 }
 
@@ -57,16 +58,19 @@ type outgoing struct {
 	ant Ant
 }
 
+// maxOut bounds the ants that wait to be sent.
+const maxOut = 4096
+
 var unheard = heard{math.Inf(1), -1, -1}
 
-// NewAntNode returns place id of as many as there are distances; all nodes of a colony
+// NewNode returns place id of as many as there are distances; all nodes of a colony
 // should have the same seed.
-func NewAntNode(id int, distance []float64, seed uint64) (*AntNode, error) {
+func NewNode(id int, distance []float64, seed uint64) (*Node, error) {
 	n := len(distance)
-	if n < 3 || id < 0 || id >= n || !finite(distance) || slices.Min(distance) < 0 {
-		return nil, fmt.Errorf("opt: place %d of %d: want three finite distances from 0 or more, and a place among them", id, n)
+	if n < 3 || id < 0 || id >= n || !dense.Finite(distance) || slices.Min(distance) < 0 {
+		return nil, fmt.Errorf("ants: place %d of %d: want three finite distances from 0 or more, and a place among them", id, n)
 	}
-	a := &AntNode{
+	a := &Node{
 		id: id, distance: slices.Clone(distance), stream: stat.NewStream(seed, "opt.antnode", uint64(id)), keep: 0.98,
 		trail: slices.Repeat([]float64{1}, n), now: unheard, recent: unheard, best: unheard,
 	}
@@ -88,13 +92,13 @@ func NewAntNode(id int, distance []float64, seed uint64) (*AntNode, error) {
 }
 
 // Launch sends an ant of an epoch; epochs count up from 0.
-func (a *AntNode) Launch(epoch int) {
+func (a *Node) Launch(epoch int) {
 	a.forward(Ant{Epoch: epoch, Path: []int{a.id}})
 }
 
 // Ask returns the next ant to send, and where to. False means that nothing is to be
 // sent now.
-func (a *AntNode) Ask() (to int, ant Ant, ok bool) {
+func (a *Node) Ask() (to int, ant Ant, ok bool) {
 	if len(a.out) == 0 {
 		return 0, Ant{}, false
 	}
@@ -104,11 +108,11 @@ func (a *AntNode) Ask() (to int, ant Ant, ok bool) {
 }
 
 // Tell takes an ant that arrived. What is no ant of this colony is counted as lost.
-func (a *AntNode) Tell(ant Ant) {
+func (a *Node) Tell(ant Ant) {
 	at := slices.Index(ant.Path, a.id)
 	n := len(a.distance)
 	switch {
-	case len(ant.Path) == 0 || len(ant.Path) > n || ant.Epoch < 0 || ant.Epoch > a.epoch+maxOpen || !(ant.Length >= 0):
+	case len(ant.Path) == 0 || len(ant.Path) > n || ant.Epoch < 0 || ant.Epoch > a.epoch+maxOut || !(ant.Length >= 0):
 		a.lost++
 	case slices.ContainsFunc(ant.Path, func(p int) bool { return p < 0 || p >= n }):
 		a.lost++
@@ -132,15 +136,15 @@ func (a *AntNode) Tell(ant Ant) {
 
 // Best returns the length of the shortest tour that passed, and this place's
 // neighbours in it; false before one did.
-func (a *AntNode) Best() (length float64, before, next int, ok bool) {
+func (a *Node) Best() (length float64, before, next int, ok bool) {
 	return a.best.length, a.best.before, a.best.next, a.best.next >= 0
 }
 
 // Lost returns how many messages were no ants or found no room.
-func (a *AntNode) Lost() int { return a.lost }
+func (a *Node) Lost() int { return a.lost }
 
-func (a *AntNode) send(to int, ant Ant) {
-	if len(a.out) >= maxOpen {
+func (a *Node) send(to int, ant Ant) {
+	if len(a.out) >= maxOut {
 		a.lost++
 		return
 	}
@@ -149,12 +153,12 @@ func (a *AntNode) send(to int, ant Ant) {
 
 // forward sends an ant on by the trail to the nearest places that it has not seen, to
 // the one of the strongest pull if it has seen all of those.
-func (a *AntNode) forward(ant Ant) {
+func (a *Node) forward(ant Ant) {
 	seen := make([]bool, len(a.distance))
 	for _, p := range ant.Path {
 		seen[p] = true
 	}
-	near := a.near[:min(antNear, len(a.near))]
+	near := a.near[:min(nearest, len(a.near))]
 	sum := 0.0
 	for _, j := range near {
 		if !seen[j] {
@@ -181,14 +185,14 @@ func (a *AntNode) forward(ant Ant) {
 	a.send(next, ant)
 }
 
-func (a *AntNode) pull(j int) float64 {
+func (a *Node) pull(j int) float64 {
 	sight := 1 / max(a.distance[j], 1e-9)
 	return a.trail[j] * sight * sight
 }
 
 // back hears a complete tour, in which this place stands at a position, and sends the
 // ant on towards its home.
-func (a *AntNode) back(ant Ant, at int) {
+func (a *Node) back(ant Ant, at int) {
 	n := len(ant.Path)
 	if a.epoch < ant.Epoch {
 		a.lay()
@@ -208,7 +212,7 @@ func (a *AntNode) back(ant Ant, at int) {
 
 // lay ends an epoch: the row fades, and what the best of the epoch, or since the last
 // start, passed by here is strengthened.
-func (a *AntNode) lay() {
+func (a *Node) lay() {
 	if a.now.next < 0 {
 		return // nothing was heard
 	}
@@ -217,15 +221,15 @@ func (a *AntNode) lay() {
 	if a.now.length < a.recent.length-1e-9 {
 		first := a.recent.next < 0
 		a.recent, a.quiet = a.now, 0
-		if _, top := antBounds(a.keep, a.recent.length, len(a.distance)); first {
+		if _, top := bounds(a.keep, a.recent.length, len(a.distance)); first {
 			for j := range a.trail {
 				a.trail[j] = top
 			}
 		}
 	}
-	low, top := antBounds(a.keep, a.recent.length, len(a.distance))
+	low, top := bounds(a.keep, a.recent.length, len(a.distance))
 	best := a.now
-	if a.age%antEvery(a.age) == 0 {
+	if a.age%every(a.age) == 0 {
 		best = a.recent
 	}
 	for j := range a.trail {
@@ -235,7 +239,7 @@ func (a *AntNode) lay() {
 		a.trail[j] = min(a.trail[j]+1/max(best.length, 1e-12), top)
 	}
 	a.now = unheard
-	if a.quiet >= antPatience {
+	if a.quiet >= patience {
 		a.recent, a.age, a.quiet = unheard, 0, 0
 	}
 }

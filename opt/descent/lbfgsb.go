@@ -1,4 +1,6 @@
-package opt
+// Package descent goes down smooth functions by their gradients: [LBFGSB] between
+// bounds, and [SolveMaxEntropy] to the distribution that means leave open.
+package descent
 
 import (
 	"fmt"
@@ -6,6 +8,8 @@ import (
 	"slices"
 
 	"gonum.org/v1/gonum/mat"
+
+	"github.com/shoalnet/shoal/stat/dense"
 )
 
 // LBFGSB minimises a smooth function of many variables between bounds, given its
@@ -17,7 +21,8 @@ import (
 // It is for smooth parts such as maximum entropy; a simulator has no gradient.
 type LBFGSB struct {
 	lo, hi []float64
-	status Status
+	done   bool // there is nothing more to ask
+	found  bool // a minimum
 
 	x, g []float64 // the point so far
 	f    float64
@@ -47,14 +52,14 @@ const (
 
 // NewLBFGSB starts at a point, clipped to the bounds; infinite ones mean none.
 func NewLBFGSB(start, lo, hi []float64) (*LBFGSB, error) {
-	if len(start) == 0 || len(lo) != len(start) || len(hi) != len(start) || !finite(start) {
-		return nil, fmt.Errorf("opt: start of %d, bounds of %d and %d: want as many finite numbers of each", len(start), len(lo), len(hi))
+	if len(start) == 0 || len(lo) != len(start) || len(hi) != len(start) || !dense.Finite(start) {
+		return nil, fmt.Errorf("descent: start of %d, bounds of %d and %d: want as many finite numbers of each", len(start), len(lo), len(hi))
 	}
 	l := &LBFGSB{lo: slices.Clone(lo), hi: slices.Clone(hi), theta: 1, f: math.Inf(1)}
 	l.open = slices.Clone(start)
 	for i := range l.open {
 		if !(lo[i] <= hi[i]) {
-			return nil, fmt.Errorf("opt: bounds %d: %v to %v: want low <= high", i, lo[i], hi[i])
+			return nil, fmt.Errorf("descent: bounds %d: %v to %v: want low <= high", i, lo[i], hi[i])
 		}
 		l.open[i] = l.clip(i, l.open[i])
 	}
@@ -65,19 +70,19 @@ func (l *LBFGSB) clip(i int, v float64) float64 { return min(max(v, l.lo[i]), l.
 
 // Ask returns the point to evaluate, false if the search has ended. The caller
 // must not change it.
-func (l *LBFGSB) Ask() ([]float64, bool) { return l.open, l.status == Running }
+func (l *LBFGSB) Ask() ([]float64, bool) { return l.open, !l.done }
 
 // Tell takes value and gradient at the point asked for. What is not finite counts
 // as a step too far; at the start it ends the search.
 func (l *LBFGSB) Tell(f float64, g []float64) {
-	if l.status != Running {
+	if l.done {
 		return
 	}
 	l.told++
-	bad := math.IsNaN(f) || math.IsInf(f, 0) || len(g) != len(l.open) || !finite(g)
+	bad := math.IsNaN(f) || math.IsInf(f, 0) || len(g) != len(l.open) || !dense.Finite(g)
 	if l.x == nil {
 		if bad {
-			l.status = Exhausted
+			l.done = true
 			return
 		}
 		l.x, l.f, l.g = l.open, f, slices.Clone(g)
@@ -86,7 +91,7 @@ func (l *LBFGSB) Tell(f float64, g []float64) {
 	}
 	ahead := math.Inf(1)
 	if !bad {
-		ahead = dot(g, l.d)
+		ahead = dense.Dot(g, l.d)
 	}
 	switch {
 	case bad || f > l.f+lbfgsArmijo*l.step*l.slope:
@@ -124,7 +129,7 @@ func (l *LBFGSB) try() {
 // giveUp starts again from steepest descent, or ends if that is what failed.
 func (l *LBFGSB) giveUp() {
 	if len(l.s) == 0 {
-		l.status = Converged // rounding: there is nothing below
+		l.done, l.found = true, true // rounding: there is nothing below
 		return
 	}
 	l.s, l.y, l.theta, l.m = nil, nil, 1, nil
@@ -139,16 +144,16 @@ func (l *LBFGSB) accept(f float64, g []float64) {
 	}
 	gain := (l.f - f) / max(math.Abs(l.f), math.Abs(f), 1)
 	l.x, l.f, l.g = l.open, f, slices.Clone(g)
-	if curve := dot(s, y); curve > 2.2e-16*dot(y, y) {
+	if curve := dense.Dot(s, y); curve > 2.2e-16*dense.Dot(y, y) {
 		l.s, l.y = append(l.s, s), append(l.y, y)
 		if len(l.s) > lbfgsPairs {
 			l.s, l.y = l.s[1:], l.y[1:]
 		}
-		l.theta = dot(y, y) / curve
+		l.theta = dense.Dot(y, y) / curve
 		l.middle()
 	}
 	if gain <= lbfgsGain {
-		l.status = Converged
+		l.done, l.found = true, true
 		return
 	}
 	l.advance()
@@ -160,11 +165,11 @@ func (l *LBFGSB) middle() {
 	k, n := len(l.s), len(l.x)
 	m := mat.NewDense(2*k, 2*k, nil)
 	for i := range k {
-		m.Set(i, i, -dot(l.s[i], l.y[i]))
+		m.Set(i, i, -dense.Dot(l.s[i], l.y[i]))
 		for j := range k {
-			m.Set(k+i, k+j, l.theta*dot(l.s[i], l.s[j]))
+			m.Set(k+i, k+j, l.theta*dense.Dot(l.s[i], l.s[j]))
 			if i > j {
-				v := dot(l.s[i], l.y[j])
+				v := dense.Dot(l.s[i], l.y[j])
 				m.Set(k+i, j, v)
 				m.Set(j, k+i, v)
 			}
@@ -210,7 +215,7 @@ func (l *LBFGSB) advance() {
 		worst = max(worst, math.Abs(l.clip(i, v-l.g[i])-v))
 	}
 	if worst <= lbfgsGradient {
-		l.status = Converged
+		l.done, l.found = true, true
 		return
 	}
 	cauchy, c := l.cauchy()
@@ -219,7 +224,7 @@ func (l *LBFGSB) advance() {
 	for i := range l.d {
 		l.d[i] = target[i] - l.x[i]
 	}
-	l.slope = dot(l.d, l.g)
+	l.slope = dense.Dot(l.d, l.g)
 	if !(l.slope < 0) {
 		l.giveUp()
 		return
@@ -236,7 +241,7 @@ func (l *LBFGSB) advance() {
 	l.longest = max(l.longest, 1)
 	l.step, l.least, l.most, l.told = 1, 0, math.Inf(1), 0
 	if len(l.s) == 0 {
-		l.step = min(1, 1/math.Sqrt(dot(l.d, l.d)))
+		l.step = min(1, 1/math.Sqrt(dense.Dot(l.d, l.d)))
 	}
 	l.try()
 }
@@ -273,8 +278,8 @@ func (l *LBFGSB) cauchy() (point, c []float64) {
 		}
 		return 0
 	})
-	slope := -dot(d, d)
-	bend := -l.theta*slope - dot(p, l.byMiddle(p))
+	slope := -dense.Dot(d, d)
+	bend := -l.theta*slope - dense.Dot(p, l.byMiddle(p))
 	at := 0.0
 	for _, b := range order {
 		if span := ends[b] - at; !(-slope/bend >= span) {
@@ -289,8 +294,8 @@ func (l *LBFGSB) cauchy() (point, c []float64) {
 			c[k] += float64(span * p[k])
 		}
 		mw := l.byMiddle(w)
-		slope += span*bend + g*g + l.theta*g*(point[b]-l.x[b]) - g*dot(mw, c)
-		bend += -l.theta*g*g - 2*g*dot(mw, p) - g*g*dot(mw, w)
+		slope += span*bend + g*g + l.theta*g*(point[b]-l.x[b]) - g*dense.Dot(mw, c)
+		bend += -l.theta*g*g - 2*g*dense.Dot(mw, p) - g*g*dense.Dot(mw, w)
 		bend = max(bend, 1e-16)
 		for k := range p {
 			p[k] += float64(g * w[k])
@@ -331,7 +336,7 @@ func (l *LBFGSB) subspace(cauchy, c []float64) []float64 {
 	raw := inner.RawMatrix().Data
 	for j, i := range free {
 		w := l.w[i]
-		r[j] = l.g[i] + l.theta*(cauchy[i]-l.x[i]) - dot(w, mc)
+		r[j] = l.g[i] + l.theta*(cauchy[i]-l.x[i]) - dense.Dot(w, mc)
 		for a, wa := range w {
 			v[a] += float64(wa * r[j])
 			for b, wb := range w {
@@ -346,13 +351,13 @@ func (l *LBFGSB) subspace(cauchy, c []float64) []float64 {
 		left.Set(a, a, left.At(a, a)+1)
 	}
 	var solved mat.VecDense
-	if err := solved.SolveVec(left, mat.NewVecDense(k, l.byMiddle(v))); err != nil && !finite(solved.RawVector().Data) {
+	if err := solved.SolveVec(left, mat.NewVecDense(k, l.byMiddle(v))); err != nil && !dense.Finite(solved.RawVector().Data) {
 		return cauchy
 	}
 	u := solved.RawVector().Data
 	moves := make([]float64, len(free))
 	for j, i := range free {
-		moves[j] = -r[j]/l.theta - dot(l.w[i], u)/(l.theta*l.theta)
+		moves[j] = -r[j]/l.theta - dense.Dot(l.w[i], u)/(l.theta*l.theta)
 	}
 	target, slope := slices.Clone(cauchy), 0.0
 	for j, i := range free {
@@ -381,5 +386,6 @@ func (l *LBFGSB) subspace(cauchy, c []float64) []float64 {
 // Best returns the least value so far and where it is; +Inf before the first Tell.
 func (l *LBFGSB) Best() (x []float64, f float64) { return slices.Clone(l.x), l.f }
 
-// Status says whether to go on; Exhausted means that the start had no finite value.
-func (l *LBFGSB) Status() Status { return l.status }
+// Converged reports whether a minimum was found. When Ask has no more to ask and it was
+// not, the start had no finite value.
+func (l *LBFGSB) Converged() bool { return l.found }

@@ -1,4 +1,4 @@
-package opt
+package control
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/shoalnet/shoal/stat"
+	"github.com/shoalnet/shoal/stat/dense"
 )
 
 // BanditRule says how a Bandit weighs what it does not know.
@@ -71,14 +72,14 @@ func NewBandit(cfg BanditSettings) (*Bandit, error) {
 	fill(&cfg.Discount, 1)
 	switch {
 	case cfg.Arms < 1 || cfg.Dims < 1:
-		return nil, fmt.Errorf("opt: bandit of %d arms and %d features: want 1 or more of each", cfg.Arms, cfg.Dims)
+		return nil, fmt.Errorf("control: bandit of %d arms and %d features: want 1 or more of each", cfg.Arms, cfg.Dims)
 	case !(cfg.Noise > 0) || !(cfg.Ridge > 0) || !(cfg.Norm > 0) || !(cfg.Delta > 0 && cfg.Delta < 1) || !(cfg.Discount > 0 && cfg.Discount <= 1):
-		return nil, fmt.Errorf("opt: bandit %+v: want positive numbers, delta below 1, discount at most 1", cfg)
+		return nil, fmt.Errorf("control: bandit %+v: want positive numbers, delta below 1, discount at most 1", cfg)
 	}
 	b := &Bandit{cfg: cfg, stream: stat.NewStream(cfg.Seed, "opt.bandit")}
 	for range cfg.Arms {
 		b.arms = append(b.arms, banditArm{
-			gram: diagonal(cfg.Dims, cfg.Ridge), square: diagonal(cfg.Dims, cfg.Ridge), inverse: diagonal(cfg.Dims, 1/cfg.Ridge),
+			gram: dense.Diagonal(cfg.Dims, cfg.Ridge), square: dense.Diagonal(cfg.Dims, cfg.Ridge), inverse: dense.Diagonal(cfg.Dims, 1/cfg.Ridge),
 			moment: make([]float64, cfg.Dims), theta: make([]float64, cfg.Dims),
 		})
 	}
@@ -92,9 +93,9 @@ func (b *Bandit) Choose(context []float64) int {
 		a := b.fresh(arm)
 		value := 0.0
 		if b.cfg.Rule == Thompson {
-			value = dot(b.draw(a), context)
+			value = dense.Dot(b.Draw(arm), context)
 		} else {
-			value = dot(a.theta, context) + b.Radius(arm)*b.width(a, context)
+			value = dense.Dot(a.theta, context) + b.Radius(arm)*b.width(a, context)
 		}
 		if value > most {
 			best, most = arm, value
@@ -105,25 +106,25 @@ func (b *Bandit) Choose(context []float64) int {
 
 // Reward tells what an arm earned in a context. What is not finite is ignored.
 func (b *Bandit) Reward(arm int, context []float64, reward float64) {
-	if arm < 0 || arm >= len(b.arms) || len(context) != b.cfg.Dims || math.IsNaN(reward) || math.IsInf(reward, 0) || !finite(context) {
+	if arm < 0 || arm >= len(b.arms) || len(context) != b.cfg.Dims || math.IsNaN(reward) || math.IsInf(reward, 0) || !dense.Finite(context) {
 		return
 	}
 	if b.cfg.Discount < 1 {
 		b.forget()
 	}
 	a := &b.arms[arm]
-	rankOne(a.gram, context, 1)
+	dense.RankOne(a.gram, context, 1)
 	for k, x := range context {
 		a.moment[k] += float64(reward * x)
 	}
 	if b.cfg.Discount < 1 {
-		rankOne(a.square, context, 1)
+		dense.RankOne(a.square, context, 1)
 		a.stale = true
 		return
 	}
-	step := times(a.inverse, context) // Sherman and Morrison, 1950
-	rankOne(a.inverse, step, -1/(1+dot(step, context)))
-	a.theta = times(a.inverse, a.moment)
+	step := dense.Times(a.inverse, context) // Sherman and Morrison, 1950
+	dense.RankOne(a.inverse, step, -1/(1+dense.Dot(step, context)))
+	a.theta = dense.Times(a.inverse, a.moment)
 }
 
 // forget discounts every arm and fills up the ridge.
@@ -151,8 +152,8 @@ func (b *Bandit) forget() {
 func (b *Bandit) fresh(arm int) *banditArm {
 	a := &b.arms[arm]
 	if a.stale {
-		a.inverse, a.stale = inverse(a.gram), false
-		a.theta = times(a.inverse, a.moment)
+		a.inverse, a.stale = dense.Inverse(a.gram), false
+		a.theta = dense.Times(a.inverse, a.moment)
 	}
 	return a
 }
@@ -160,11 +161,11 @@ func (b *Bandit) fresh(arm int) *banditArm {
 // width is the standard deviation of an arm's reward in a context, in units of the
 // noise, as far as the coefficients go.
 func (b *Bandit) width(a *banditArm, context []float64) float64 {
-	step := times(a.inverse, context)
+	step := dense.Times(a.inverse, context)
 	if b.cfg.Discount < 1 {
-		return math.Sqrt(max(0, dot(step, times(a.square, step))))
+		return math.Sqrt(max(0, dense.Dot(step, dense.Times(a.square, step))))
 	}
-	return math.Sqrt(max(0, dot(step, context)))
+	return math.Sqrt(max(0, dense.Dot(step, context)))
 }
 
 // Radius is the radius of an arm's confidence set: with probability 1-Delta, at
@@ -181,7 +182,7 @@ func (b *Bandit) Radius(arm int) float64 {
 		}
 		logDet = d * math.Log(trace/(d*ridge))
 	} else {
-		l := cholesky(a.gram)
+		l := dense.Cholesky(a.gram)
 		for k := range l {
 			logDet += 2 * math.Log(l[k][k])
 		}
@@ -199,9 +200,11 @@ func (b *Bandit) Gram(arm int) (a, inverse [][]float64) {
 	return one.gram, one.inverse
 }
 
-// draw returns coefficients from the posterior N(θ̂, Noise²·A⁻¹).
-func (b *Bandit) draw(a *banditArm) []float64 {
-	l := cholesky(a.inverse)
+// Draw returns coefficients of an arm from their posterior, N(θ̂, Noise²·A⁻¹): what
+// Thompson chooses by.
+func (b *Bandit) Draw(arm int) []float64 {
+	a := b.fresh(arm)
+	l := dense.Cholesky(a.inverse)
 	theta := slices.Clone(a.theta)
 	for k := range l {
 		z := b.cfg.Noise * b.stream.NormFloat64()
@@ -210,4 +213,24 @@ func (b *Bandit) draw(a *banditArm) []float64 {
 		}
 	}
 	return theta
+}
+
+// Inherit lets an arm forget what it knew and believe a share of what another one does;
+// nothing of one below 0.
+func (b *Bandit) Inherit(arm, from int, share float64) {
+	d, ridge := b.cfg.Dims, b.cfg.Ridge
+	a := banditArm{gram: dense.Diagonal(d, ridge), square: dense.Diagonal(d, ridge), moment: make([]float64, d)}
+	if from >= 0 {
+		parent := &b.arms[from]
+		for i := range d {
+			for j := range d {
+				a.gram[i][j] += share * parent.gram[i][j]
+			}
+			a.gram[i][i] -= share * ridge
+			a.moment[i] = share * parent.moment[i]
+		}
+	}
+	a.inverse = dense.Inverse(a.gram)
+	a.theta = dense.Times(a.inverse, a.moment)
+	b.arms[arm] = a
 }
