@@ -199,6 +199,8 @@ func (s *service) begin(earlier []tune.Entry) error {
 			// A run has some hundred windows: a false alarm in eight hours of them is one in
 			// fifty runs of ten minutes and metric.
 			FalseEvery: 8 * time.Hour, Lag: 12, MemberSpan: 10 * time.Minute,
+			// Two minutes ahead, by the trend of two: what creeps faster is a loss at once.
+			Horizon: 40, Span: 40, ForecastEvery: 5 * time.Minute,
 		},
 		// On the scale of a bench, not of a fleet: see tune.ServiceConfig for that.
 		Schedule: -1, Cooldown: 5 * time.Minute, Soak: time.Minute, StudyTime: r.cfg.For, Day: time.Hour, MaxRollouts: 6, MaxRollbacks: 4,
@@ -328,8 +330,8 @@ func (s *service) record(e tune.Entry) error {
 	case tune.KindStart:
 		baseline, candidate := s.machine.Rollout().Configs()
 		s.proof = &proof{run: r, machine: s.machine, rollout: s.machine.Rollout(), opts: tune.Options{Baseline: baseline}, candidate: candidate}
-		if r.live.heldEarly() {
-			s.machine.Tell(r.fleet.Now(), tune.OrderHold)
+		if hold, is := r.live.heldEarly(); is {
+			s.machine.Tell(r.fleet.Now(), hold)
 		}
 		r.live.phase(PhaseProving)
 		r.live.configured(baseline, candidate)
@@ -405,7 +407,7 @@ func (s *service) tell(readings []reading, alone knob.Config) {
 	s.alike.add(all)
 	s.alike.changed += s.changed
 	now := s.fleet.Now()
-	o := tune.Observation{At: now, Peers: s.cfg.Peers, Changed: s.changed, Values: []float64{0, 0}, Traffic: s.traffic(all)}
+	o := tune.Observation{At: now, Peers: s.cfg.Peers, Changed: s.changed, Values: []float64{0, 0}, Traffic: s.traffic(all), Load: float64(len(all))}
 	s.changed = 0
 	w := s.window(samples)
 	if w.Gets >= 5 {

@@ -182,7 +182,7 @@ func newTuneLibraryCommand(a *app) *cobra.Command {
 	list := &cobra.Command{
 		Use: "list DIR", Short: "The studies of a data directory or library file", Args: wantArgs("DIR"),
 		Example: "  shoal tune library list DIR\n  shoal tune library list DIR --json | jq .racers",
-		RunE: func(_ *cobra.Command, args []string) error { return a.libraryList(args[0]) },
+		RunE:    func(_ *cobra.Command, args []string) error { return a.libraryList(args[0]) },
 	}
 	export := &cobra.Command{
 		Use: "export DIR", Short: "Write all studies, one a line, to standard output", Args: wantArgs("DIR"),
