@@ -45,8 +45,9 @@ type Live struct {
 	state   Snapshot
 	entries []tune.Entry // the newest, bounded
 	subs    []*Subscription
-	orders  []tune.Order
-	early   bool          // a hold that waits for a rollout
+	orders  []tune.Ordered
+	early   bool // a hold that waits for a rollout, for the reason why
+	why     string
 	wake    chan struct{} // an order was given; holds one
 	arms    [2]armSamples
 	lookups lookupRing
@@ -86,6 +87,7 @@ type Snapshot struct {
 	Arms    []ArmView    `json:"arms"` // of the stage under way, baseline first; empty before the first
 	Search  SearchView   `json:"search"`
 	Service *ServiceView `json:"service"` // null in a run that goes round once
+	Race    *RaceView    `json:"race"`    // of learners, null before the first study of a service
 	Said    string       `json:"said"`    // the last thing that was said in words
 	Error   string       `json:"error"`   // why the run failed; empty if it did not
 }
@@ -96,6 +98,10 @@ type ServiceView struct {
 	Waiting []tune.Trigger    `json:"waiting"` // reasons that are queued
 	Gauges  []tune.Gauge      `json:"gauges"`  // how near what is watched is to a reason
 	Peers   int               `json:"peers"`   // that are left
+	// Forecasts are what is foreseen of each metric and of the load, an interval being
+	// IntervalS.
+	Forecasts []tune.Forecast `json:"forecasts"`
+	IntervalS float64         `json:"interval_s"`
 }
 
 // SearchView is how a search on the twin comes on.
@@ -120,7 +126,10 @@ func (l *Live) Snapshot() Snapshot {
 	s := l.state
 	s.At = time.Now()
 	s.ElapsedS = s.At.Sub(l.began).Seconds()
-	s.Takes, s.Ordered = l.takes(), append([]tune.Order{}, l.orders...)
+	s.Takes, s.Ordered = l.takes(), []tune.Order{}
+	for _, o := range l.orders {
+		s.Ordered = append(s.Ordered, o.Order)
+	}
 	s.HoldEarly = l.early
 	s.Search.Steps = append([]SearchStep{}, s.Search.Steps...)
 	if s.Rollout != nil {
@@ -159,20 +168,23 @@ func (l *Live) takes() []tune.Order {
 // Order gives an order and returns at once; the journal tells when it is obeyed. An
 // order that has no meaning now is an error that says which have one. A hold before
 // a rollout is kept for it.
-func (l *Live) Order(o tune.Order) error {
+func (l *Live) Order(o tune.Order) error { return l.OrderFor(o, "") }
+
+// OrderFor is Order with a reason for the journal.
+func (l *Live) OrderFor(o tune.Order, reason string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if takes := l.takes(); !slices.Contains(takes, o) {
 		return fmt.Errorf("pilot: order %q has no meaning while the run is %s: the orders that have one are %q", o, l.state.Phase, takes)
 	}
 	if o != OrderOptimize && l.state.Phase != PhaseProving && l.state.Phase != PhaseWatching && l.state.Phase != PhaseComparing {
-		l.early = o == tune.OrderHold
+		l.early, l.why = o == tune.OrderHold, reason
 		return nil
 	}
 	if len(l.orders) >= maxLiveOrders {
 		return fmt.Errorf("pilot: %d orders are waiting to be obeyed: wait", len(l.orders))
 	}
-	l.orders = append(l.orders, o)
+	l.orders = append(l.orders, tune.Ordered{Order: o, Reason: reason})
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -181,7 +193,7 @@ func (l *Live) Order(o tune.Order) error {
 }
 
 // ordered takes the orders that were given.
-func (l *Live) ordered() []tune.Order {
+func (l *Live) ordered() []tune.Ordered {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out := l.orders
@@ -193,13 +205,14 @@ func (l *Live) ordered() []tune.Order {
 	return out
 }
 
-// heldEarly reports whether a rollout that begins now is to be held, once.
-func (l *Live) heldEarly() bool {
+// heldEarly reports whether a rollout that begins now is to be held, once, and the order
+// that says so.
+func (l *Live) heldEarly() (tune.Ordered, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	held := l.early
 	l.early = false
-	return held
+	return tune.Ordered{Order: tune.OrderHold, Reason: l.why}, held
 }
 
 // update changes what is told.
@@ -240,7 +253,7 @@ func (l *Live) serving() {
 
 // service tells how a service stands.
 func (l *Live) service(m *tune.Service) {
-	view := &ServiceView{State: m.State(), Waiting: m.Waiting(), Gauges: m.Watch().Gauges(), Peers: m.Peers()}
+	view := &ServiceView{State: m.State(), Waiting: m.Waiting(), Gauges: m.Watch().Gauges(), Peers: m.Peers(), Forecasts: m.Watch().Forecasts(), IntervalS: (observed * interval).Seconds()}
 	var report *tune.Report
 	if r := m.Rollout(); r != nil {
 		rep := r.Report()

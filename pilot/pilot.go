@@ -52,6 +52,8 @@ type Config struct {
 	// done of total units.
 	Say      func(format string, args ...any)
 	Progress func(step, unit string, done, total int64)
+	// Library is the file of the study library of a service; empty means library in Dir.
+	Library string
 	// History has what is measured kept in store.HistoryName in Dir.
 	History bool
 	// Live, if not nil, shows the run to others and takes their orders.

@@ -36,8 +36,8 @@ func (r *run) prove(ctx context.Context, candidate knob.Config) error {
 		candidate.Hash(), knob.ScopeOf(opts.Baseline, candidate), opts.Preset.Name, opts.Preset.Interval, r.washout,
 		opts.Preset.HarmAlpha, opts.Preset.PromoteAlpha, opts.Limits.Budget.Round(time.Second))
 	r.proof = p
-	if r.live.heldEarly() {
-		err = p.tell(tune.OrderHold)
+	if hold, is := r.live.heldEarly(); is {
+		err = p.tell(hold)
 	}
 	err = errors.Join(err, p.drive(ctx))
 	p.conclude()

@@ -31,43 +31,71 @@ const (
 // the candidate, or the zero Config after deciding that there is none.
 func (r *run) search(ctx context.Context) (knob.Config, error) {
 	survey := r.fleet.Survey()
+	e, ok, err := r.twin(survey)
+	if err != nil || !ok {
+		return knob.Config{}, err
+	}
+	r.load.pace(0)
+	defer r.load.pace(r.rate)
+	pool := r.pool(e)
+	defer func() { _ = pool.Close() }()
+	base, perTrial, fresh, err := r.compareTwin(ctx, e, pool)
+	if err != nil {
+		return knob.Config{}, err
+	}
+	front, err := r.searchTwin(ctx, e, pool, base[0], perTrial)
+	if err != nil {
+		return knob.Config{}, err
+	}
+	return r.pick(ctx, e, pool, base, front, fresh)
+}
+
+// twin makes the twin of a survey; ok is false after deciding that there is nothing to
+// tune.
+func (r *run) twin(survey Survey) (e Evaluator, ok bool, err error) {
 	r.result.Twin = nil
 	if m := r.meters[r.cfg.Baseline.Hash()]; m != nil {
 		survey.FailedShare = float64(m.failures) / float64(max(m.requests, 1))
 	}
 	if why := nothingToTune(survey); why != "" {
 		r.result.Decision, r.result.Why = tune.NotEnoughData, why
-		return knob.Config{}, nil
+		return e, false, nil
 	}
 	perPeer := r.rate * 60 / float64(survey.Peers)
 	world, guessed, err := Twin(survey, perPeer, r.cfg.Baseline, stat.Hash(r.cfg.Seed, 2))
 	if err != nil {
-		return knob.Config{}, err
+		return e, false, err
 	}
 	r.cfg.Say("twin: %d peers (they estimate %.0f), each knows %.0f and has %.0f sessions, %d pairs guessed, %.2f %% of requests fail, %.1f operations a peer and minute",
 		survey.Peers, survey.Size, survey.Known, survey.Sessions, guessed, 100*survey.FailedShare, perPeer)
-	r.load.pace(0)
-	defer r.load.pace(r.rate)
-	e := Evaluator{World: world}
-	pool := r.pool(e)
-	defer func() { _ = pool.Close() }()
-	fresh := []uint64{stat.Hash(r.cfg.Seed, 3), stat.Hash(r.cfg.Seed, 4)}
+	r.result.Twin = &TwinCheck{GuessedPairs: guessed}
+	return Evaluator{World: world}, true, nil
+}
+
+// compareTwin measures the baseline and the reference on fresh seeds of the twin, holds
+// it against the network, and tells how long an evaluation takes.
+func (r *run) compareTwin(ctx context.Context, e Evaluator, pool lab.Pool) (base []Score, perTrial time.Duration, fresh []uint64, err error) {
+	fresh = []uint64{stat.Hash(r.cfg.Seed, 3), stat.Hash(r.cfg.Seed, 4)}
 	began := time.Now()
-	base, err := e.Evaluate(ctx, pool, []knob.Config{r.cfg.Baseline, r.cfg.Reference}, trialLookups, fresh)
+	base, err = e.Evaluate(ctx, pool, []knob.Config{r.cfg.Baseline, r.cfg.Reference}, trialLookups, fresh)
 	if err != nil {
-		return knob.Config{}, err
+		return nil, 0, nil, err
 	}
-	perTrial := time.Since(began) * time.Duration(max(r.cfg.Workers, 1)) / time.Duration(2*len(fresh))
-	r.result.Twin = &TwinCheck{TwinP50MS: base[0].Latency.P50, GuessedPairs: guessed}
+	perTrial = time.Since(began) * time.Duration(max(r.cfg.Workers, 1)) / time.Duration(2*len(fresh))
+	r.result.Twin.TwinP50MS = base[0].Latency.P50
 	if m := r.meters[r.cfg.Baseline.Hash()]; m != nil && len(m.gets) > 0 {
 		r.result.Twin.MeasuredP50MS = latencyOf(slices.Clone(m.gets)).P50
 	}
 	r.cfg.Say("twin against network, p50 of the baseline's gets: %.1f ms simulated, %.1f ms measured", r.result.Twin.TwinP50MS, r.result.Twin.MeasuredP50MS)
-	front, err := r.searchTwin(ctx, e, pool, base[0], perTrial)
-	if err != nil {
-		return knob.Config{}, err
-	}
-	return r.pick(ctx, e, pool, base, front, fresh)
+	return base, perTrial, fresh, nil
+}
+
+// spare is the wall time that a search may take.
+func (r *run) spare() time.Duration { return min(r.cfg.For/6, r.left()/3) }
+
+// affordable is how many evaluations fit into the spare time, no more than most.
+func (r *run) affordable(perTrial time.Duration, most int) int {
+	return int(min(max(int64(r.spare())*int64(r.cfg.Workers)/int64(max(perTrial, time.Millisecond)), leastTrials), int64(cmp.Or(r.cfg.Trials, most))))
 }
 
 // nothingToTune says why a network gives a search nothing to work on.
@@ -81,14 +109,13 @@ func nothingToTune(s Survey) string {
 
 // searchTwin searches for as long as the run can spare.
 func (r *run) searchTwin(ctx context.Context, e Evaluator, pool lab.Pool, base Score, perTrial time.Duration) ([]Score, error) {
-	spare := min(r.cfg.For/6, r.left()/3)
-	trials := int(min(max(int64(spare)*int64(r.cfg.Workers)/int64(max(perTrial, time.Millisecond)), leastTrials), int64(cmp.Or(r.cfg.Trials, mostTrials))))
+	trials := r.affordable(perTrial, mostTrials)
 	space, err := SearchSpace(r.cfg.Baseline, r.cfg.Peers)
 	if err != nil {
 		return nil, err
 	}
 	r.cfg.Say("searching %d dimensions on the twin: nsga3, %d evaluations of %d lookups", space.Size(), trials, trialLookups)
-	ctx, cancel := context.WithTimeout(ctx, spare)
+	ctx, cancel := context.WithTimeout(ctx, r.spare())
 	defer cancel()
 	best := base.Latency.Mean
 	r.live.searching(trials, best)

@@ -11,8 +11,10 @@ import (
 
 	"github.com/shoalnet/shoal/knob"
 	"github.com/shoalnet/shoal/node/kad"
+	"github.com/shoalnet/shoal/pilot/study"
 	"github.com/shoalnet/shoal/stat"
 	"github.com/shoalnet/shoal/tune"
+	"github.com/shoalnet/shoal/tune/library"
 )
 
 // Plan is what happens to a network under a service, in the time of the run.
@@ -37,6 +39,7 @@ type Served struct {
 	Windows   []ServedWindow `json:"windows"` // one for each observation, in order
 	Changes   []Disturbance  `json:"disturbances"`
 	Studies   int            `json:"studies"`
+	Races     []RaceView     `json:"races"` // of learners, one for each study that came to it
 	Triggers  []tune.Trigger `json:"triggers"`
 	Promoted  int            `json:"promoted"`
 	Rolled    int            `json:"rolled_back"`
@@ -98,7 +101,10 @@ type service struct {
 	changed int // peers that left and were not told yet
 	reached [2]bool
 	recent  meter // of the last observations, for the twin
-	told    int   // windows, of which late had no clean interval
+	alike   *likeness
+	shelf   *study.Shelf
+	kept    library.Record // of the last study, until its rollout has ended
+	told    int            // windows, of which late had no clean interval
 	late    int
 }
 
@@ -128,7 +134,11 @@ func Serve(ctx context.Context, cfg Config, plan Plan) (*Served, error) {
 	if err = r.resume(); err != nil {
 		return nil, err
 	}
-	s := &service{run: r, plan: plan, served: &Served{Windows: []ServedWindow{}, Changes: []Disturbance{}, Triggers: []tune.Trigger{}, Journal: []string{}}}
+	s := &service{run: r, plan: plan, served: &Served{Windows: []ServedWindow{}, Changes: []Disturbance{}, Races: []RaceView{}, Triggers: []tune.Trigger{}, Journal: []string{}}}
+	if err = s.openShelf(); err != nil {
+		return nil, err
+	}
+	defer func() { _ = s.shelf.Close() }()
 	err = s.serve(ctx, earlier)
 	if r.fleet != nil {
 		r.cfg.Say("closing the network")
@@ -189,6 +199,8 @@ func (s *service) begin(earlier []tune.Entry) error {
 			// A run has some hundred windows: a false alarm in eight hours of them is one in
 			// fifty runs of ten minutes and metric.
 			FalseEvery: 8 * time.Hour, Lag: 12, MemberSpan: 10 * time.Minute,
+			// Two minutes ahead, by the trend of two: what creeps faster is a loss at once.
+			Horizon: 40, Span: 40, ForecastEvery: 5 * time.Minute,
 		},
 		// On the scale of a bench, not of a fleet: see tune.ServiceConfig for that.
 		Schedule: -1, Cooldown: 5 * time.Minute, Soak: time.Minute, StudyTime: r.cfg.For, Day: time.Hour, MaxRollouts: 6, MaxRollbacks: 4,
@@ -199,6 +211,7 @@ func (s *service) begin(earlier []tune.Entry) error {
 	if err := s.machine.Restore(earlier, time.Now().Add(-r.fleet.Now()).UnixNano()); err != nil {
 		return err
 	}
+	s.alike = newLikeness(r.fleet.Now())
 	r.live.serving()
 	if s.plan.First {
 		s.machine.Tell(r.fleet.Now(), tune.Triggered{Trigger: tune.Trigger{
@@ -317,14 +330,17 @@ func (s *service) record(e tune.Entry) error {
 	case tune.KindStart:
 		baseline, candidate := s.machine.Rollout().Configs()
 		s.proof = &proof{run: r, machine: s.machine, rollout: s.machine.Rollout(), opts: tune.Options{Baseline: baseline}, candidate: candidate}
-		if r.live.heldEarly() {
-			s.machine.Tell(r.fleet.Now(), tune.OrderHold)
+		if hold, is := r.live.heldEarly(); is {
+			s.machine.Tell(r.fleet.Now(), hold)
 		}
 		r.live.phase(PhaseProving)
 		r.live.configured(baseline, candidate)
 	case tune.KindEnd:
 		r.live.phase(PhaseWatching)
 		r.live.configured(r.fleet.configured(), knob.Config{})
+		if err := s.correct(); err != nil {
+			return err
+		}
 	}
 	if e.Kind != tune.KindCycle {
 		r.cfg.Say("%s: %s", e.Kind, e.Text)
@@ -333,7 +349,7 @@ func (s *service) record(e tune.Entry) error {
 	return r.journal.append(e)
 }
 
-// look searches on the twin, as Run does, and answers the study.
+// look has learners race on the twin and answers the study.
 func (s *service) look(ctx context.Context, c tune.Study) error {
 	r := s.run
 	r.live.phase(PhaseSearching)
@@ -342,31 +358,21 @@ func (s *service) look(ctx context.Context, c tune.Study) error {
 	r.cfg.Baseline = s.machine.Baseline()
 	r.result.Why = ""
 	r.meters[r.cfg.Baseline.Hash()] = &s.recent
-	candidate, err := r.search(ctx)
-	s.recent = meter{}
+	candidate, why, err := s.race(ctx, c)
+	s.recent, s.alike = meter{}, newLikeness(r.fleet.Now())
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // the loop sees the end
 		}
 		return err
 	}
-	answer := tune.Studied{Number: c.Number, Why: r.result.Why}
+	answer := tune.Studied{Number: c.Number, Why: why}
 	if candidate.Set() != nil {
-		for _, name := range c.Frozen {
-			if candidate, err = candidate.With(name, r.cfg.Baseline.Text(name)); err != nil {
-				return err
-			}
-		}
-		answer.Candidate, answer.Why = candidate.String(), s.whyCandidate()
+		answer.Candidate = candidate.String()
 	}
 	s.machine.Settle(s.limits(), r.rate/2)
 	s.machine.Tell(r.fleet.Now(), answer)
 	return nil
-}
-
-func (s *service) whyCandidate() string {
-	t := s.result.Twin
-	return fmt.Sprintf("p50 %.1f ms on the twin, %.1f ms of the baseline there; found in %.0f evaluations", t.Candidate50MS, t.TwinP50MS, t.Evaluations)
 }
 
 // observe measures one window in which the whole network runs what it runs.
@@ -398,8 +404,10 @@ func (s *service) tell(readings []reading, alone knob.Config) {
 		}
 	}
 	s.lagged(len(samples) == 0)
+	s.alike.add(all)
+	s.alike.changed += s.changed
 	now := s.fleet.Now()
-	o := tune.Observation{At: now, Peers: s.cfg.Peers, Changed: s.changed, Values: []float64{0, 0}, Traffic: s.traffic(all)}
+	o := tune.Observation{At: now, Peers: s.cfg.Peers, Changed: s.changed, Values: []float64{0, 0}, Traffic: s.traffic(all), Load: float64(len(all))}
 	s.changed = 0
 	w := s.window(samples)
 	if w.Gets >= 5 {

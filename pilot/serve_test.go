@@ -2,15 +2,23 @@ package pilot_test
 
 import (
 	"context"
+	"errors"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/lab"
 	"github.com/shoalnet/shoal/pilot"
+	"github.com/shoalnet/shoal/pilot/study"
 	"github.com/shoalnet/shoal/place"
+	"github.com/shoalnet/shoal/sim"
 	"github.com/shoalnet/shoal/tune"
+	"github.com/shoalnet/shoal/tune/learners"
 )
 
 // serve runs a service in virtual time.
@@ -54,11 +62,84 @@ func TestService(t *testing.T) {
 	if s.Promoted > 0 && (len(s.Knobs) == 0 || s.First == s.Last) || s.Promoted == 0 && s.First != s.Last {
 		t.Errorf("%d promoted, changes %v", s.Promoted, s.Knobs)
 	}
+	checkRaces(t, s)
 	d := s.Changes[1]
 	if s.PeersLeft != 22 || d.BackS == nil || *d.BackS > 45 || d.SuccessEnd == nil || *d.SuccessEnd < 0.95 {
 		t.Errorf("%d peers left, %s", s.PeersLeft, d.Words())
 	}
 	if !slices.ContainsFunc(s.Triggers, func(x tune.Trigger) bool { return x.Kind == tune.TriggerMembers }) {
 		t.Errorf("triggers %+v", s.Triggers)
+	}
+}
+
+// checkRaces holds what the studies tell of their races against the library on disk.
+func checkRaces(t *testing.T, s *pilot.Served) {
+	t.Helper()
+	if len(s.Races) == 0 {
+		t.Fatal("no study came to a race")
+	}
+	for i, v := range s.Races {
+		if v.Race.Phase != "over" || v.Race.Winner == "" || v.Why == "" || v.Library.Fingerprint.Peers == 0 {
+			t.Errorf("race %d: %+v", i, v)
+		}
+		for _, racer := range v.Race.Racers {
+			if racer.Effect == nil || racer.Effect.Low > racer.Effect.Ratio || racer.Effect.High < racer.Effect.Ratio || racer.Config == "" {
+				t.Errorf("race %d: %+v", i, racer)
+			}
+		}
+	}
+	shelf, err := study.OpenShelf(filepath.Join(s.Dir, study.ShelfName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = shelf.Close() }()
+	records := shelf.Library.Records()
+	if len(records) != len(s.Races) || records[0].Site != s.Races[0].Library.Site {
+		t.Errorf("%d records for %d races", len(records), len(s.Races))
+	}
+	f := records[0].Fingerprint // after the change: few popular keys, a quarter calls
+	if f.Mix[0] < 0.3 || f.Mix[0] > 0.8 || f.Popularity < 0.15 || f.RTT < 1 || f.Rate < 1 || f.Spread < 0.3 {
+		t.Errorf("fingerprint %+v", f)
+	}
+}
+
+// TestLearn: a race on a simulated network of 40 peers leaves frozen knobs alone, begins
+// where a library says, and does not depend on the number of workers.
+func TestLearn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("simulates 80,000 lookups")
+	}
+	set := knobs(t)
+	world := sim.DefaultEvents()
+	world.Peers, world.Matrix, world.Knobs, world.Churn = 40, place.Globe(1), with(t, set.Stock(), "table.shape = 5"), sim.Churn{}
+	world.OpsPerMinute, world.Warmup, world.Duration = 60, 2*time.Second, 24*time.Hour
+	start := with(t, world.Knobs, "lookup.alpha = 16")
+	var results [2]*pilot.Learned
+	for i := range results {
+		pool := lab.Local(pilot.Evaluator{World: world}.Table(), i+1)
+		begun := false
+		var err error
+		results[i], err = pilot.Learn(context.Background(), pilot.LearnConfig{
+			World: world, Reference: set.Default(), Total: 40, Seed: 1, Pool: pool, Lookups: 500, Racers: []string{learners.Bayes, learners.Stay},
+			Frozen: []string{"table.shape", "lookup.order"}, Starts: []knob.Config{start},
+			Tried: func(done int, s pilot.Score) {
+				begun = begun || done == 2 && s.Config.Text("lookup.alpha") == "16"
+				if s.Config.Text("table.shape") != "5" || s.Config.Text("lookup.order") != world.Knobs.Text("lookup.order") {
+					t.Errorf("trial %d moves what is frozen: %v", done, knob.Diff(world.Knobs, s.Config))
+				}
+			},
+		})
+		if err := errors.Join(err, pool.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if !begun {
+			t.Error("it does not begin where the library says")
+		}
+	}
+	if !reflect.DeepEqual(results[0], results[1]) {
+		t.Errorf("%+v\n%+v", results[0], results[1])
+	}
+	if r := results[0]; r.Effect == nil || (r.Candidate != "") != (r.Effect.High < 1) || r.Why == "" {
+		t.Errorf("%+v", r)
 	}
 }

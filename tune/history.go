@@ -23,6 +23,7 @@ type history struct {
 	rollbacks []time.Duration // when they ended
 	cooling   []cooling
 	promoted  int
+	foretold  *time.Duration // when something was foreseen, the last time
 }
 
 // cooling is a knob that is left alone for a while.
@@ -60,6 +61,9 @@ func (h *history) take(e Entry, at time.Duration, cfg *ServiceConfig) {
 		var t Trigger
 		if json.Unmarshal(e.Data, &t) == nil {
 			h.enqueue(t)
+			if t.Kind == TriggerForecast {
+				h.foretold = &at
+			}
 		}
 	case KindStudy:
 		var d studyData

@@ -11,15 +11,18 @@ const maxOrders = 16
 
 // obey carries out an order at once and reports whether it had a meaning. What was
 // exposed but not yet asked is dropped.
-func (r *Rollout) obey(now time.Duration, o Order) bool {
-	if !r.takes(o) {
+func (r *Rollout) obey(now time.Duration, o Ordered) bool {
+	if !r.takes(o.Order) {
 		return false
 	}
 	r.dropExposures()
 	if r.phase == fresh {
 		r.begin(now)
 	}
-	switch o {
+	if o.Reason != "" {
+		r.record(now, KindOrder, o.text(), o)
+	}
+	switch o.Order {
 	case OrderHold:
 		r.hold(now, "a person ordered it")
 	case OrderResume:

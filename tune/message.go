@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -157,7 +158,23 @@ const (
 // orders are all of them.
 var orders = []Order{OrderRollBack, OrderInterrupt, OrderHold, OrderResume, OrderPromote, OrderApprove}
 
+// Ordered is an Order and why the person gave it, for the journal.
+type Ordered struct {
+	Order  Order  `json:"order"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// maxReason bounds a reason in the journal, in bytes.
+const maxReason = 500
+
+// text is the order with its reason, for people.
+func (o Ordered) text() string {
+	reason := strings.ToValidUTF8(o.Reason, "?")
+	return fmt.Sprintf("a person ordered %s: %s", o.Order, reason[:min(len(reason), maxReason)])
+}
+
 func (Window) event() string  { return "window" }
+func (Ordered) event() string { return "ordered" }
 func (Applied) event() string { return "applied" }
 func (NoData) event() string  { return "no_data" }
 func (Order) event() string   { return "order" }
@@ -203,8 +220,14 @@ func DecodeEvent(line []byte) (Event, error) {
 			return nil, fmt.Errorf("tune: unknown order %q: want one of %q", o, orders)
 		}
 		return o, err
+	case Ordered{}.event():
+		o, err := decode[Ordered](e.Body)
+		if err == nil && !slices.Contains(orders, o.(Ordered).Order) {
+			return nil, fmt.Errorf("tune: unknown order in %+v: want one of %q", o, orders)
+		}
+		return o, err
 	}
-	return nil, fmt.Errorf("tune: unknown event %q: want window, applied, no_data or order", e.Kind)
+	return nil, fmt.Errorf("tune: unknown event %q: want window, applied, no_data, order or ordered", e.Kind)
 }
 
 func decode[E Event](body []byte) (Event, error) {

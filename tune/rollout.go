@@ -74,8 +74,8 @@ type Rollout struct {
 	start  time.Duration
 	until  time.Duration // deadline of the phase
 	acked  bool
-	orders []Order // not yet obeyed; bounded by maxOrders
-	nodata string  // the world's reason
+	orders []Ordered // not yet obeyed; bounded by maxOrders
+	nodata string    // the world's reason
 
 	gate  string        // what approval is waited for while the stage goes on; empty for none
 	held  time.Duration // since when the rollout is paused
@@ -215,14 +215,21 @@ func (r *Rollout) Tell(now time.Duration, e Event) {
 	case NoData:
 		r.nodata, ok = e.Why, true
 	case Order:
-		ok = slices.Contains(orders, e) && len(r.orders) < maxOrders
-		if ok {
-			r.orders = append(r.orders, e)
-		}
+		ok = r.tellOrder(Ordered{Order: e})
+	case Ordered:
+		ok = r.tellOrder(e)
 	}
 	if !ok {
 		r.ignored++
 	}
+}
+
+func (r *Rollout) tellOrder(o Ordered) bool {
+	if !slices.Contains(orders, o.Order) || len(r.orders) >= maxOrders {
+		return false
+	}
+	r.orders = append(r.orders, o)
+	return true
 }
 
 func (r *Rollout) tellApplied(now time.Duration, e Applied) bool {

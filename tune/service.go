@@ -150,6 +150,9 @@ func (s *Service) Restore(entries []Entry, at int64) error {
 	for _, e := range entries {
 		s.history.take(e, time.Duration(e.AtNanos-at), &s.cfg)
 	}
+	if at := s.history.foretold; at != nil {
+		s.watch.foretold, s.watch.foretoldAt = true, *at
+	}
 	if s.history.good == "" {
 		return nil
 	}
@@ -243,6 +246,8 @@ func (s *Service) Tell(now time.Duration, e Event) {
 	case Triggered:
 		s.record(s.now, KindTrigger, e.Trigger.Text, e.Trigger)
 	case Order:
+		s.ordered(s.now, Ordered{Order: e})
+	case Ordered:
 		s.ordered(s.now, e)
 	default:
 		if s.state != ServiceRollout {
@@ -278,12 +283,18 @@ func (s *Service) spoil(now time.Duration, t Trigger) {
 }
 
 // ordered passes an order on, or begins a study for it.
-func (s *Service) ordered(now time.Duration, o Order) {
+func (s *Service) ordered(now time.Duration, o Ordered) {
 	switch {
-	case o == OrderOptimize:
+	case o.Order == OrderOptimize:
 		t := Trigger{Kind: TriggerManual, At: now, Text: "a person asked for a study"}
+		if o.Reason != "" {
+			t.Text = o.text()
+		}
 		s.record(now, KindTrigger, t.Text, t)
-	case o == OrderRollBack && s.state == ServiceSoaking:
+	case o.Order == OrderRollBack && s.state == ServiceSoaking:
+		if o.Reason != "" {
+			s.record(now, KindOrder, o.text(), o)
+		}
 		s.spoil(now, Trigger{Kind: TriggerManual, Text: "a person ordered it"})
 	case s.state == ServiceRollout:
 		s.rollout.Tell(now, o)

@@ -358,3 +358,70 @@ func TestServiceSchedule(t *testing.T) {
 		}
 	}
 }
+
+// TestForecastCoolsDown: a restart does not forget that something was foreseen of late.
+func TestForecastCoolsDown(t *testing.T) {
+	raw, err := json.Marshal(Trigger{Kind: TriggerForecast, What: "latency"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewService(serviceConfig(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Restore([]Entry{{Seq: 1, AtNanos: int64(50 * time.Minute), Kind: KindTrigger, Data: raw}}, int64(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if !s.watch.foretold || s.watch.foretoldAt != -10*time.Minute {
+		t.Errorf("foretold %v at %v", s.watch.foretold, s.watch.foretoldAt)
+	}
+}
+
+// TestReasons: why a person ordered something stands in the journal, of a rollout, of a
+// soak and of a study; and the reason survives a log.
+func TestReasons(t *testing.T) {
+	v := newVillage(t)
+	v.run(2 * time.Minute)
+	v.regime = 1
+	v.s.Tell(v.now, Ordered{OrderOptimize, "a new version runs"})
+	until := func(done func() bool) {
+		t.Helper()
+		for range 100_000 {
+			if done() {
+				return
+			}
+			c, ok := v.s.Ask(v.now)
+			if !ok {
+				v.now += time.Second
+				continue
+			}
+			v.do(c)
+		}
+		t.Fatal("it does not come to that")
+	}
+	until(func() bool { return v.count(KindCycle, "") > 0 })
+	v.s.Tell(v.now, Ordered{OrderHold, "too many tickets"})
+	until(func() bool { return v.count(KindHold, "") > 0 })
+	v.s.Tell(v.now, OrderResume)
+	until(func() bool { return v.s.State() == ServiceSoaking })
+	v.s.Tell(v.now, Ordered{OrderRollBack, strings.Repeat("x", 1000)})
+	v.run(3 * time.Second)
+	for kind, text := range map[string]string{KindTrigger: "a person ordered optimize: a new version runs", KindHold: "held", KindEnd: "rolled_back"} {
+		if v.count(kind, text) == 0 {
+			t.Errorf("no %s %q: %v", kind, text, v.kinds())
+		}
+	}
+	if v.count(KindOrder, "a person ordered hold: too many tickets") != 1 || v.count(KindOrder, "a person ordered roll_back: x") != 1 || v.count(KindOrder, strings.Repeat("x", 501)) != 0 {
+		t.Errorf("orders: %v", v.kinds())
+	}
+	line, err := EncodeEvent(Ordered{OrderHold, "why not"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back, err := DecodeEvent(line); err != nil || back != (Ordered{OrderHold, "why not"}) {
+		t.Errorf("%v, %v", back, err)
+	}
+	if _, err := DecodeEvent([]byte(`{"kind":"ordered","body":{"order":"dance"}}`)); err == nil {
+		t.Error("an order that is none is taken")
+	}
+}

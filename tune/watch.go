@@ -54,6 +54,7 @@ type Observation struct {
 	Config  string  `json:"config,omitempty"` // hash of what the operator declared; empty is unknown
 	Peers   int     `json:"peers,omitempty"`
 	Changed int     `json:"changed,omitempty"` // peers that came or went in the interval
+	Load    float64 `json:"load,omitempty"`    // operations of the interval; 0 is no data
 }
 
 // WatchConfig says what is watched and how.
@@ -69,8 +70,17 @@ type WatchConfig struct {
 	// Lag is how many intervals old what a level is learned from is; 0 means 24. A
 	// change must show within them.
 	Lag int
-	// Horizon is how many intervals ahead a steady loss is looked for; 0 does not.
-	Horizon int
+	// Horizon is how many intervals ahead a loss is looked for that is not here yet, and
+	// a rise of the load by LoadRise (0 means 0.5); 0 does not look.
+	Horizon  int
+	LoadRise float64
+	// Span is over how many intervals a trend is taken; 0 means 24. Period is after how
+	// many the traffic repeats, such as a day: the hour of the day is then no trend, and
+	// nothing is foreseen before a period and a span have passed. 0 means never.
+	Span, Period int
+	// ForecastEvery is the least time between two reasons of what is foreseen; 0 means 24
+	// hours.
+	ForecastEvery time.Duration
 	// Row is how many windows in a row must show a new pattern of traffic; 0 means 3.
 	Row int
 	// ChangedPeers is the share of peers that may come or go within MemberSpan; 0 means
@@ -127,8 +137,13 @@ type Watch struct {
 	metrics []watched
 	traffic []pattern
 	config  string
-	changes []int // peers that changed, by interval, the last MemberSpan
-	peers   int
+	loads   trend
+	// foretold says that something was foreseen, the last time at foretoldAt: it outlives
+	// Rebase.
+	foretold   bool
+	foretoldAt time.Duration
+	changes    []int // peers that changed, by interval, the last MemberSpan
+	peers      int
 }
 
 // watched is one metric.
@@ -164,13 +179,22 @@ func NewWatch(cfg WatchConfig) (*Watch, error) {
 	if cfg.Row == 0 {
 		cfg.Row = 3
 	}
+	if cfg.Span == 0 {
+		cfg.Span = forecastSpan
+	}
+	if cfg.ForecastEvery == 0 {
+		cfg.ForecastEvery = 24 * time.Hour
+	}
+	if cfg.LoadRise == 0 {
+		cfg.LoadRise = 0.5
+	}
 	if cfg.ChangedPeers == 0 {
 		cfg.ChangedPeers = 0.2
 	}
 	if cfg.MemberSpan == 0 {
 		cfg.MemberSpan = 24 * time.Hour
 	}
-	if cfg.Interval <= 0 || cfg.FalseEvery < cfg.Interval || cfg.MemberSpan < cfg.Interval || !(cfg.Loss > 0) || cfg.Row < 1 || cfg.Lag < 0 || cfg.Horizon < 0 || !(cfg.ChangedPeers > 0) {
+	if cfg.Interval <= 0 || cfg.FalseEvery < cfg.Interval || cfg.MemberSpan < cfg.Interval || !(cfg.Loss > 0) || cfg.Row < 1 || cfg.Lag < 0 || cfg.Horizon < 0 || cfg.Span < 4 || cfg.Period < 0 || !(cfg.LoadRise > 0) || !(cfg.ChangedPeers > 0) {
 		return nil, fmt.Errorf("tune: watch %+v: want an interval above 0, times no shorter than it, and limits above 0", cfg)
 	}
 	w := &Watch{cfg: cfg}
@@ -186,6 +210,7 @@ func (w *Watch) Rebase() {
 	for i := range w.metrics {
 		w.metrics[i].level.Lag = w.cfg.Lag
 	}
+	w.loads = trend{}
 	w.traffic = make([]pattern, len(w.cfg.Traffic))
 	w.changes, w.peers = nil, 0
 }
@@ -198,6 +223,9 @@ func (w *Watch) Tell(o Observation) []Trigger {
 		if t, ok := w.metric(i, o); ok {
 			out = append(out, t)
 		}
+	}
+	if t, ok := w.load(o); ok {
+		out = append(out, t)
 	}
 	for i := range min(len(w.traffic), len(o.Traffic)) {
 		if t, ok := w.pattern(i, o); ok {
@@ -228,12 +256,12 @@ func (w *Watch) metric(i int, o Observation) (Trigger, bool) {
 		m.adjust(&w.cfg)
 	}
 	if m.told {
-		return Trigger{}, false
+		return w.forecast(m, i, o)
 	}
 	level, _ := m.level.Level()
 	score := m.level.Add(v)
 	if m.level.Effective() < leastEffective {
-		return Trigger{}, false
+		return w.forecast(m, i, o)
 	}
 	m.last = v - level
 	above := m.sum.Add(score)

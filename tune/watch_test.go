@@ -96,23 +96,71 @@ func TestWatchTraffic(t *testing.T) {
 	}
 }
 
-// TestWatchForecast: a steady loss is told before it is one; noise that wanders is not.
+// TestWatchForecast: a loss that creeps is foreseen before the line of 5 %, with an
+// interval that holds what comes; noise that wanders and a wave of the day are not. After
+// a forecast it is silent for the cool-down, though the CUSUM is not.
 func TestWatchForecast(t *testing.T) {
+	const day = 48
+	w, err := NewWatch(WatchConfig{
+		Interval: 30 * time.Minute, Metrics: []Metric{{Name: "latency"}}, Horizon: day, Span: day, Period: day, ForecastEvery: 50 * time.Hour,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	dice := stat.NewStream(2, "test.forecast")
-	even := []int{100, 100, 100}
-	w := watch(t, 24)
-	level := 0.0
-	wander := func(int) float64 {
-		level = 0.6*level + 0.02*dice.NormFloat64()
-		return level
+	level, at := 0.0, 0
+	next := func(loss float64) (out []Trigger) {
+		level = 0.5*level + 0.005*dice.NormFloat64()
+		v := level + 0.01*math.Sin(2*math.Pi*float64(at)/day) + loss
+		at++
+		return w.Tell(Observation{At: time.Duration(at) * 30 * time.Minute, Values: []float64{math.Exp(v)}})
 	}
-	if n, got := tellWatch(w, 1500, wander, 1, even); n > 0 {
-		t.Fatalf("in five days of peace, after %d intervals: %+v", n, got)
+	for range 20 * day {
+		if got := next(0); len(got) > 0 {
+			t.Fatalf("in peace, after %d intervals: %+v", at, got)
+		}
 	}
-	n, got := tellWatch(w, 60, func(i int) float64 { return wander(i) + 0.004*float64(i) }, 1, even)
-	if n == 0 || got.Kind != TriggerForecast && got.Kind != TriggerLoss {
-		t.Errorf("a loss of 0.4 %% an interval: %d, %+v", n, got)
+	if f := w.Forecasts(); len(f) != 2 || !f[0].Ready || f[0].Low > 0 || f[0].High < 0 || f[1].Ready {
+		t.Fatalf("in peace %+v", f)
 	}
+	kinds := map[TriggerKind]int{}
+	for i := range 3 * day { // 5 % in two days, and on
+		now := math.Log(1.05) * float64(i+1) / (2 * day)
+		for _, got := range next(now) {
+			kinds[got.Kind]++
+			f, then := w.Forecasts()[0], 1.05*math.Exp(now)-1
+			if got.Kind != TriggerForecast || kinds[got.Kind] > 1 {
+				continue
+			}
+			if math.Expm1(now) > 0.045 || got.Value <= got.Limit || f.Low > f.Ahead || f.High < f.Ahead {
+				t.Errorf("at a loss of %.3f: %+v, %+v", now, got, f)
+			}
+			t.Logf("foreseen at %.1f %%: %s; %.1f %% will be", 100*math.Expm1(now), got.Text, 100*then)
+		}
+	}
+	if kinds[TriggerForecast] < 1 || kinds[TriggerForecast] > 2 || kinds[TriggerLoss] != 1 {
+		t.Errorf("%v: want a forecast, another after 50 hours at most, and a loss", kinds)
+	}
+}
+
+// TestWatchLoad: more and more operations are foreseen; as many as ever are not.
+func TestWatchLoad(t *testing.T) {
+	w, err := NewWatch(WatchConfig{Interval: time.Minute, Horizon: 60, Span: 60})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dice := stat.NewStream(4, "test.load")
+	for i := range 600 {
+		rise := math.Max(0, float64(i-400)) * 0.004
+		got := w.Tell(Observation{At: time.Duration(i) * time.Minute, Load: math.Exp(5 + rise + 0.05*dice.NormFloat64())})
+		if len(got) > 0 {
+			if got[0].Kind != TriggerForecast || got[0].What != "load" || rise == 0 || rise > math.Log(1.5) {
+				t.Errorf("at %v: %+v", rise, got)
+			}
+			return
+		}
+	}
+	t.Error("a load that doubles is not foreseen")
 }
 
 // TestWatchNonsense: what is no number changes nothing.

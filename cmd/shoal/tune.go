@@ -23,7 +23,8 @@ func newTuneCommand(a *app) *cobra.Command {
 	}
 	cmd.AddCommand(newTuneShapeCommand(a), newTuneExplainCommand(a), newTuneWorkerCommand(a),
 		newTuneRaceCommand(a), newTuneProveCommand(a), newTuneRegimesCommand(a), newTuneOfflineCommand(a),
-		newTuneGuardsCommand(a), newTuneTrialCommand(a), newTuneDetectCommand(a), newTuneReportCommand(a))
+		newTuneGuardsCommand(a), newTuneTrialCommand(a), newTuneDetectCommand(a), newTuneReportCommand(a),
+		newTuneLearnersCommand(a), newTuneLibraryCommand(a))
 	return cmd
 }
 

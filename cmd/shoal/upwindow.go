@@ -393,7 +393,7 @@ func (u *upWindow) order(_ context.Context, o web.Order) (web.Receipt, error) {
 	if o.Kind == web.OrderOptimize && (len(o.Optimize.Candidate) > 0 || len(o.Optimize.Constraints) > 0 || o.Optimize.Budget != nil) {
 		return web.Receipt{}, orderRefused(u.id, "this run took its candidate, constraints and budget from the command line: start another shoal up")
 	}
-	if err := u.live.Order(orderWords[o.Kind]); err != nil {
+	if err := u.live.OrderFor(orderWords[o.Kind], o.Reason); err != nil {
 		return web.Receipt{}, orderRefused(u.id, "%s", strings.TrimPrefix(err.Error(), "pilot: "))
 	}
 	u.mu.Lock()

@@ -27,10 +27,13 @@ func (p Phase) String() string { return [...]string{"search", "choose", "check",
 
 // Config describes a race. Space, Budget and Seed are needed.
 type Config struct {
-	Space  *opt.Space // its base is what runs
-	Budget int        // measurements of each learner
+	Space  *opt.Space
+	Budget int // measurements of each learner
 	Seed   uint64
-	Racers []string // of Names, in the order of asking; default all
+	// Incumbent is what runs; the zero Config means the base of the space. It may lie
+	// outside of the space.
+	Incumbent knob.Config
+	Racers    []string // of Names, in the order of asking; default all
 	// Objectives is how many scores an outcome has for the racer Recommended, 1 by
 	// default: then it gets the value alone.
 	Objectives int
@@ -134,6 +137,9 @@ func New(cfg Config) (*Race, error) {
 	}
 	if len(cfg.Racers) == 0 {
 		cfg.Racers = Names()
+	}
+	if cfg.Incumbent.Set() == nil {
+		cfg.Incumbent = cfg.Space.Base()
 	}
 	for _, d := range []struct {
 		value     *int
@@ -291,7 +297,7 @@ func (r *Race) finalists() {
 	for i, e := range r.entrants {
 		e.finalists = nominees(r.cfg.Space, e.log, r.cfg.Finalists, stat.Hash(r.cfg.Seed, 50, uint64(i)))
 		if len(e.finalists) == 0 { // nobody, or without a measurement
-			e.finalists = []knob.Config{r.cfg.Space.Base()}
+			e.finalists = []knob.Config{r.cfg.Incumbent}
 		}
 		e.chosen = make([][]float64, len(e.finalists))
 		if e.learner == nil {
@@ -325,7 +331,7 @@ func (r *Race) choose() {
 		}
 	}
 	for n := range r.cfg.Checks {
-		r.queue = append(r.queue, openTrial{Trial: Trial{N: n, Config: r.cfg.Space.Base()}, entrant: -1})
+		r.queue = append(r.queue, openTrial{Trial: Trial{N: n, Config: r.cfg.Incumbent}, entrant: -1})
 		for i, e := range r.entrants {
 			r.queue = append(r.queue, openTrial{Trial: Trial{Racer: e.name, N: n, Config: e.finalists[e.held]}, entrant: i, finalist: e.held})
 		}

@@ -60,7 +60,7 @@ func RunTrial(ctx context.Context, cfg TrialConfig) ([]TrialRow, error) {
 		cfg.Noise = DefaultNoise()
 	}
 	t := &trial{cfg: cfg, ctx: ctx}
-	for _, part := range []func() error{t.nothing, t.gain, t.regression, t.fat, t.silence, t.kill, t.drift} {
+	for _, part := range []func() error{t.nothing, t.gain, t.regression, t.fat, t.silence, t.kill, t.drift, t.foresight} {
 		if err := part(); err != nil {
 			return t.rows, err
 		}
