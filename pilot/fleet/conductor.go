@@ -57,6 +57,8 @@ type conductor struct {
 	left      int // windows
 	candidate knob.Config
 	stopped   string // hash of the candidate that was stopped for a refusal
+	orders    []tune.Order
+	fresh     bool // the journal was empty
 }
 
 // now returns the service's time.
@@ -91,6 +93,10 @@ func (c *conductor) step(ctx context.Context, wall time.Duration) error {
 		}
 		c.service.Tell(c.now(wall), tune.OrderRollBack)
 	}
+	for _, o := range c.orders {
+		c.service.Tell(c.now(wall), o)
+	}
+	c.orders = nil
 	for ctx.Err() == nil {
 		command, ok := c.service.Ask(c.now(wall))
 		if !ok {
@@ -270,8 +276,21 @@ func newConductor(cfg ServiceConfig, good knob.Config, s stage, p Proposer, j *j
 	if err := c.service.Restore(j.entries, int64(c.base)); err != nil {
 		return nil, err
 	}
-	if fresh {
+	c.fresh = fresh
+	return c, nil
+}
+
+// first has the service study what was never studied, and what an operator wishes.
+func (c *conductor) first(wall time.Duration) {
+	p := c.propose
+	if e, is := p.(enough); is {
+		p = e.l.cfg.Propose
+	}
+	if wishes, some := p.(*Wishes); some && len(wishes.First) > 0 {
+		c.service.Tell(c.now(wall), tune.OrderOptimize)
+	}
+	if c.fresh {
+		c.fresh = false
 		c.service.Tell(c.now(wall), tune.Triggered{Trigger: tune.Trigger{Kind: tune.TriggerSchedule, At: c.now(wall), Text: "nothing was ever studied here"}})
 	}
-	return c, nil
 }

@@ -22,7 +22,8 @@ type CoordinatorConfig struct {
 	Member  *Member            // of the same peer, whose pass is not needed
 	Service ServiceConfig
 	Propose Proposer // nil means Steps over Tunable
-	// Lease is how long a lease lasts; 0 means two intervals of the preset. Settle is how
+	// Lease is how long a lease lasts; 0 means two intervals of the preset, or four times
+	// what the clocks and the overlay may be late. Settle is how
 	// long a claim takes to reach those who keep it; 0 means 10 s.
 	Lease, Settle time.Duration
 }
@@ -68,13 +69,13 @@ func NewCoordinator(cfg CoordinatorConfig) (*Coordinator, error) {
 	if interval < fleet.MinInterval || interval > fleet.MaxInterval {
 		return nil, fmt.Errorf("fleet: an interval of %v: want %v to %v", interval, fleet.MinInterval, fleet.MaxInterval)
 	}
-	if cfg.Lease == 0 {
-		cfg.Lease = min(2*interval, fleet.MaxLease)
-	}
+	m := cfg.Member
 	if cfg.Settle == 0 {
 		cfg.Settle = 10 * time.Second
 	}
-	m := cfg.Member
+	if cfg.Lease == 0 {
+		cfg.Lease = min(max(2*interval, 4*(cfg.Settle+2*m.cfg.Skew)), fleet.MaxLease)
+	}
 	if fleet.NameOf(cfg.Key) != m.cfg.Fleet {
 		return nil, errors.New("fleet: the key is another fleet's")
 	}
@@ -277,7 +278,7 @@ func (c *Coordinator) answer(from fleet.Name, request []byte) []byte {
 	} else if len(e.Reports) > 0 {
 		r.discarded["without a pass"] += len(e.Reports)
 	}
-	out := reply{Bulletin: r.sealed}
+	out := reply{Bulletin: r.sealed, Obeyed: r.wished(e.Wish)}
 	if e.Status {
 		out.Status = r.status()
 	}
@@ -286,6 +287,48 @@ func (c *Coordinator) answer(from fleet.Name, request []byte) []byte {
 		return nil
 	}
 	return raw
+}
+
+// Enquire asks whoever coordinates a fleet how it stands, and passes a wish on, if there
+// is one. What the overlay says comes back also where nobody coordinates.
+func Enquire(ctx context.Context, courier Courier, name fleet.Name, wish []byte) (Enquiry, error) {
+	var q Enquiry
+	for _, k := range []string{fleet.LeaseKey(name), fleet.BulletinKey(name)} {
+		raw, err := courier.Get(ctx, k)
+		if err != nil {
+			return q, err
+		}
+		if l, err := fleet.OpenLease(name, raw); err == nil {
+			q.Lease = &l
+		}
+		if b, err := fleet.OpenBulletin(name, raw); err == nil {
+			q.Bulletin = &b
+		}
+	}
+	if q.Lease == nil || wall() >= q.Lease.Expires+defaultSkew {
+		return q, nil
+	}
+	request, err := json.Marshal(errand{Status: true, Wish: wish})
+	if err != nil {
+		return q, fmt.Errorf("fleet: %w", err)
+	}
+	raw, err := courier.Ask(ctx, q.Lease.Holder, q.Lease.Addrs, request)
+	if err != nil {
+		q.Silent = err.Error()
+		return q, nil
+	}
+	r, err := parseReply(raw)
+	q.Status, q.Obeyed = r.Status, r.Obeyed
+	return q, err
+}
+
+// Enquiry is what Enquire found.
+type Enquiry struct {
+	Lease    *fleet.Lease    `json:"lease"`    // the last; null: there never was one
+	Bulletin *fleet.Bulletin `json:"bulletin"` // the last; null: there never was one
+	Status   *Status         `json:"status"`   // of the coordinator; null: there is none, or it is Silent
+	Silent   string          `json:"silent"`   // why the holder of the lease did not answer
+	Obeyed   bool            `json:"obeyed"`   // it has passed the wish on
 }
 
 // Status returns how the coordinator stands.

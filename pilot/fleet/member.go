@@ -80,12 +80,14 @@ type errand struct {
 	Heard   fleet.Rank `json:"heard"`
 	Reports [][]byte   `json:"reports,omitempty"`
 	Status  bool       `json:"status,omitempty"`
+	Wish    []byte     `json:"wish,omitempty"` // sealed
 }
 
 // reply is what it gets.
 type reply struct {
 	Bulletin []byte  `json:"bulletin,omitempty"`
 	Status   *Status `json:"status,omitempty"`
+	Obeyed   bool    `json:"obeyed,omitempty"` // a wish was passed on
 }
 
 // NewMember makes a member, with what an earlier one has left in its directory, and

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -156,4 +157,19 @@ func (c *cell) reports() (out [2]fleet.ArmReport) {
 		}
 	}
 	return out
+}
+
+// summary is a tally as a rollout takes it; slow is the limit of the tail in seconds, 0
+// for none.
+func (a *tally) summary(slow float64) tune.Summary {
+	s := tune.Summary{Samples: a.attempts, Attempts: a.attempts, Successes: a.successes}
+	for seconds, many := range a.latency.All() {
+		l := math.Log(seconds)
+		s.SumLog += float64(l * float64(many))
+		s.SumLog2 += float64(l * l * float64(many))
+	}
+	if slow > 0 {
+		s.Slow = a.attempts - int(a.latency.Below(slow))
+	}
+	return s
 }

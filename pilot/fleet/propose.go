@@ -11,6 +11,39 @@ import (
 	"github.com/shoalnet/shoal/tune/fleet"
 )
 
+// Wishes proposes what an operator wants to see tried, one after the other, before it
+// passes on to another proposer.
+type Wishes struct {
+	First []string // lines "name = value", what one candidate changes each
+	Then  Proposer
+	own   bool // the last was one of First
+}
+
+// Propose implements Proposer.
+func (p *Wishes) Propose(ctx context.Context, s tune.Study, good knob.Config) (knob.Config, string, error) {
+	p.own = len(p.First) > 0
+	if !p.own {
+		return p.Then.Propose(ctx, s, good)
+	}
+	text := p.First[0]
+	p.First = p.First[1:]
+	c, err := good.Set().Parse(good, text)
+	if err != nil {
+		return knob.Config{}, "", err
+	}
+	if name, far := fleet.Far(good, c); far {
+		return knob.Config{}, fmt.Sprintf("the operator's wish moves %s by more than a step, from %s to %s", name, good.Text(name), c.Text(name)), nil
+	}
+	return c, "the operator wants it tried", nil
+}
+
+// Ended implements Proposer.
+func (p *Wishes) Ended(d tune.Decision) {
+	if !p.own {
+		p.Then.Ended(d)
+	}
+}
+
 // Steps proposes one knob at a time, a step up or down, in an order drawn from the
 // seed. What was promoted is tried further in the same direction. It knows nothing of
 // what a knob does: the rollout says that.

@@ -41,6 +41,7 @@ type reign struct {
 	published time.Duration
 	stored    fleet.Rank // of the bulletin that the overlay has
 	discarded map[string]int
+	wish      time.Duration // when the last order was issued
 }
 
 // step does what is due.
@@ -65,6 +66,7 @@ func (r *reign) step(ctx context.Context, now time.Duration) error {
 		}
 		c.grace = length
 		r.conductor = c
+		c.first(now)
 	}
 	return r.conductor.step(ctx, now)
 }
@@ -195,6 +197,22 @@ func (r *reign) take(from fleet.Name, e *errand) {
 		}
 	}
 	r.intake.Heed(from, e.Heard)
+}
+
+// wished passes an order of the fleet's owner on, once.
+func (r *reign) wished(sealed []byte) bool {
+	if len(sealed) == 0 || r.conductor == nil {
+		return false
+	}
+	w, err := fleet.OpenWish(r.c.fleet, sealed)
+	now := wall()
+	if err != nil || w.Issued <= r.wish || w.Issued < now-fleet.MaxWish || w.Issued > now+fleet.MaxWish {
+		return false
+	}
+	r.wish = w.Issued
+	r.conductor.orders = append(r.conductor.orders, w.Order)
+	r.c.member.cfg.Say("fleet: an order of the owner: %s", w.Order)
+	return true
 }
 
 // status returns how the reign stands.

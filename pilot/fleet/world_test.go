@@ -253,3 +253,6 @@ func (p *planted) Propose(_ context.Context, _ tune.Study, good knob.Config) (kn
 }
 
 func (p *planted) Ended(d tune.Decision) { p.ended = append(p.ended, d) }
+
+// failing is a lookup that came to nothing.
+func failing() p2p.Lookup { return p2p.Lookup{Op: kad.OpClosest, Elapsed: time.Second} }
