@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/ipfs/boxo/ipns"
 	ds "github.com/ipfs/go-datastore"
@@ -28,6 +29,7 @@ import (
 	"github.com/shoalnet/shoal/node/roster"
 	"github.com/shoalnet/shoal/p2p"
 	"github.com/shoalnet/shoal/table"
+	"github.com/shoalnet/shoal/tune/fleet"
 )
 
 // Mode says whether a peer serves others.
@@ -199,6 +201,7 @@ func (c *config) values(h host.Host) (record.NamespacedValidator, error) {
 		values["ipns"] = ipns.Validator{KeyBook: h.Peerstore()}
 	} else {
 		values["sha256"], values["signed"] = HashValidator{}, SignedValidator{}
+		values[fleet.Namespace] = fleet.Validator{Now: func() time.Duration { return time.Duration(time.Now().UnixNano()) }}
 	}
 	for namespace, v := range c.validators {
 		if namespace == "" || strings.Contains(namespace, "/") || v == nil {

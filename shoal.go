@@ -28,6 +28,8 @@ import (
 // concurrent use. Those that ask the network end with their context.
 type DHT struct {
 	peer      *p2p.Peer
+	prefix    string
+	knobs     knob.Config // that it was made with
 	validator record.Validator
 	public    bool
 	early     bool // optimistic provide
@@ -51,7 +53,7 @@ func New(ctx context.Context, h host.Host, options ...Option) (*DHT, error) {
 		return nil, err
 	}
 	o := c.peer
-	d := &DHT{validator: o.Validator, public: o.Prefix == amino.ProtocolPrefix, early: c.early}
+	d := &DHT{prefix: string(o.Prefix), knobs: o.Knobs, validator: o.Validator, public: o.Prefix == amino.ProtocolPrefix, early: c.early}
 	d.end, d.cancel = context.WithCancel(ctx)
 	if d.peer, err = p2p.New(ctx, h, o); err != nil {
 		d.cancel()

@@ -25,6 +25,10 @@ func goPressure() float64 {
 	return pressureOf(samples[0].Value.Uint64()-samples[1].Value.Uint64(), samples[2].Value.Uint64())
 }
 
+// Pressure says how scarce memory is for the whole process, 0 to 1, as a peer sees it
+// that is told nothing else; see Options.Pressure.
+func Pressure() float64 { return goPressure() }
+
 // pressureOf says how scarce memory is of which so much is used.
 func pressureOf(used, limit uint64) float64 {
 	if limit == 0 || limit >= math.MaxInt64 {

@@ -265,11 +265,14 @@ type Options struct {
 	// Family is how many candidates one study tries, this one among them: the errors
 	// are shared by all of them (Holm's correction for "is any"). 0 means 1.
 	Family int
+	// Turns has the arms take turns in time whatever the scope: where there is but one
+	// peer, whose lookups share what it has learnt.
+	Turns bool
 }
 
 // scope is the widest scope of what changes; of an A/A run, the widest there is.
 func (o *Options) scope() knob.Scope {
-	if o.Baseline.Equal(o.Candidate) {
+	if o.Turns || o.Baseline.Equal(o.Candidate) {
 		return knob.Network
 	}
 	return knob.ScopeOf(o.Baseline, o.Candidate)

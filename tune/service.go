@@ -67,6 +67,7 @@ type ServiceConfig struct {
 	MaxRollouts      int           // in a Day; 3
 	MaxRollbacks     int           // in a Day; 2
 	Seed             uint64
+	Turns            bool // of the rollouts
 }
 
 func (c *ServiceConfig) complete() error {
@@ -442,7 +443,7 @@ func (s *Service) studied(now time.Duration, e Studied) {
 	}
 	r, err := New(Options{
 		Baseline: s.cfg.Baseline, Candidate: candidate, Metric: s.cfg.Metric, Preset: s.cfg.Preset, Limits: s.cfg.Limits,
-		Peers: s.cfg.Peers, LookupsPerSecond: s.cfg.LookupsPerSecond, Seed: stat.Hash(s.cfg.Seed, 12, uint64(e.Number)),
+		Peers: s.cfg.Peers, LookupsPerSecond: s.cfg.LookupsPerSecond, Seed: stat.Hash(s.cfg.Seed, 12, uint64(e.Number)), Turns: s.cfg.Turns,
 	})
 	if err != nil {
 		refuse(err.Error())

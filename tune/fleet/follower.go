@@ -169,10 +169,7 @@ func (f *Follower) Wake() (at time.Duration, ok bool) { return f.until, f.trial 
 // Measured tells how the peer was in an interval.
 func (f *Follower) Measured(now time.Duration, h Health) {
 	judged := f.trial != nil || now < f.watched
-	if f.trial == nil && judged { // what became good is on trial itself
-		h.Arms[tune.Tuned], h.Arms[tune.Baseline] = h.Arms[tune.Baseline], Outcome{}
-	}
-	why := f.guard.Tell(h, judged)
+	why := f.guard.Tell(h, f.trial != nil, judged)
 	switch {
 	case why == "":
 	case f.trial != nil:

@@ -79,9 +79,9 @@ func (g *Guard) Scarce() string {
 	return ""
 }
 
-// Tell takes an interval and says why what is tried must go, nothing if it need not.
-// judged says that something is on trial.
-func (g *Guard) Tell(h Health, judged bool) (why string) {
+// Tell takes an interval and says why what is judged must go, nothing if it need not:
+// the candidate of a trial or, where all ran what is good, that itself.
+func (g *Guard) Tell(h Health, trial, judged bool) (why string) {
 	g.memory = h.Memory
 	good, tried := h.Arms[tune.Baseline], h.Arms[tune.Tuned]
 	if good.Attempts > 0 {
@@ -91,6 +91,9 @@ func (g *Guard) Tell(h Health, judged bool) (why string) {
 	}
 	if !judged {
 		return ""
+	}
+	if !trial {
+		good, tried = Outcome{}, good
 	}
 	g.test.Add(int(tune.Baseline), good.Successes, good.Attempts)
 	g.test.Add(int(tune.Tuned), tried.Successes, tried.Attempts)

@@ -50,6 +50,7 @@ type Intake struct {
 // reporter is what is known of one peer.
 type reporter struct {
 	last    uint64 // interval of its newest report
+	heard   Rank   // of the last bulletin that it took in
 	reports []Report
 }
 
@@ -81,10 +82,21 @@ func (x *Intake) Tell(now time.Duration, r Report) Verdict {
 		return Again
 	}
 	p.last = r.Interval
+	if r.Heard.Compare(p.heard) > 0 {
+		p.heard = r.Heard
+	}
 	if p.reports = append(p.reports, r); len(p.reports) > lateIntervals+1 {
 		p.reports = p.reports[1:]
 	}
 	return Counted
+}
+
+// Heed tells which bulletin a peer has taken in last. Of one that has never reported it
+// is ignored.
+func (x *Intake) Heed(peer Name, r Rank) {
+	if p := x.peers[peer]; p != nil && r.Compare(p.heard) > 0 {
+		p.heard = r
+	}
 }
 
 // Forget drops peers that have been silent for a day.
@@ -109,12 +121,11 @@ func (x *Intake) Peers(now time.Duration) []Name {
 	return names
 }
 
-// Heard returns how many of the peers that have reported of late had taken in a
-// bulletin of a rank or a later one of the same term.
+// Heard returns how many of the peers that have reported of late have taken in a
+// bulletin of a rank or a higher one.
 func (x *Intake) Heard(now time.Duration, r Rank) (heard, of int) {
 	for _, name := range x.Peers(now) {
-		p := x.peers[name]
-		if p.reports[len(p.reports)-1].Heard.Compare(r) >= 0 {
+		if x.peers[name].heard.Compare(r) >= 0 {
 			heard++
 		}
 		of++

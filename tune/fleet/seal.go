@@ -28,6 +28,7 @@ const (
 	kindBulletin kind = 'B'
 	kindReport   kind = 'R'
 	kindPass     kind = 'P'
+	kindWish     kind = 'W'
 )
 
 var (

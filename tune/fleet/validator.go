@@ -17,10 +17,14 @@ const (
 	recordBulletin = "bulletin"
 )
 
-// LeaseKey is where a fleet's lease lies, BulletinKey its last bulletin.
-func LeaseKey(fleet Name) string { return "/" + Namespace + "/" + fleet.String() + "/" + recordLease }
-func BulletinKey(fleet Name) string {
-	return "/" + Namespace + "/" + fleet.String() + "/" + recordBulletin
+// LeaseKey returns where a fleet's lease lies.
+func LeaseKey(fleet Name) string { return recordKey(fleet, recordLease) }
+
+// BulletinKey returns where a fleet's last bulletin lies.
+func BulletinKey(fleet Name) string { return recordKey(fleet, recordBulletin) }
+
+func recordKey(fleet Name, record string) string {
+	return "/" + Namespace + "/" + fleet.String() + "/" + record
 }
 
 // maxAhead is how far the clock of who signed a record may be ahead of that of who

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/tune"
 )
 
 // The bounds of what is said.
@@ -146,4 +147,24 @@ func (p Pass) Seal(fleet ed25519.PrivateKey) ([]byte, error) {
 func OpenPass(fleet Name, sealed []byte) (p Pass, err error) {
 	err = open(kindPass, fleet, fleet, sealed, &p)
 	return p, err
+}
+
+// Wish is an order of who has the fleet's key to whoever coordinates.
+type Wish struct {
+	Order  tune.Order    `json:"order"`
+	Issued time.Duration `json:"issued_ns"` // a coordinator obeys each once, and none that is older than MaxWish
+}
+
+// MaxWish is how old a wish may be, and how far its clock ahead.
+const MaxWish = 5 * time.Minute
+
+// Seal signs a wish with the fleet's key.
+func (w Wish) Seal(fleet ed25519.PrivateKey) ([]byte, error) {
+	return seal(kindWish, NameOf(fleet), w, fleet)
+}
+
+// OpenWish reads a wish that the fleet's key has signed.
+func OpenWish(fleet Name, sealed []byte) (w Wish, err error) {
+	err = open(kindWish, fleet, fleet, sealed, &w)
+	return w, err
 }

@@ -1,0 +1,104 @@
+package fleet
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/shoalnet/shoal/store"
+	"github.com/shoalnet/shoal/tune"
+	"github.com/shoalnet/shoal/tune/fleet"
+)
+
+// The files of a directory.
+const (
+	stateName   = "state.json" // of a follower
+	journalName = "journal"    // of a service
+)
+
+// readState returns what saveState wrote, the zero State where there is none.
+func readState(dir string) (s fleet.State, err error) {
+	raw, err := os.ReadFile(filepath.Join(dir, stateName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, &s)
+	}
+	if err != nil {
+		return s, fmt.Errorf("fleet: %s: restore it, or remove it to begin anew: %w", filepath.Join(dir, stateName), err)
+	}
+	return s, nil
+}
+
+// saveState has a state on disk, whole or not at all.
+func saveState(dir string, s fleet.State) error {
+	raw, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return fmt.Errorf("fleet: %w", err)
+	}
+	f, err := os.CreateTemp(dir, stateName+".new-") // mode 0600
+	if err != nil {
+		return fmt.Errorf("fleet: %w", err)
+	}
+	_, err = f.Write(raw)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), filepath.Join(dir, stateName))
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("fleet: %w", err), os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// journal is the chained journal of a service in its file.
+type journal struct {
+	file    *store.Journal
+	chain   tune.Journal
+	entries []tune.Entry
+}
+
+func openJournal(dir string) (*journal, error) {
+	file, err := store.OpenJournal(filepath.Join(dir, journalName))
+	if err != nil {
+		return nil, err
+	}
+	j := &journal{file: file}
+	lines, err := file.ReadAll()
+	if err == nil && len(lines) > 0 {
+		j.entries, _, err = j.chain.Load(append(bytes.Join(lines, []byte("\n")), '\n'))
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return j, nil
+}
+
+// maxEntries bounds the entries in memory; the journal itself keeps all.
+const maxEntries = 4096
+
+// append puts an entry on disk, at the time of the wall clock.
+func (j *journal) append(e tune.Entry) error {
+	e.AtNanos = int64(wall())
+	line, err := j.chain.Append(e)
+	if err != nil {
+		return err
+	}
+	if err := j.file.Append(bytes.TrimSuffix(line, []byte("\n"))); err != nil {
+		return err
+	}
+	e.Seq = j.chain.Seq()
+	if j.entries = append(j.entries, e); len(j.entries) > maxEntries {
+		j.entries = j.entries[1:]
+	}
+	return nil
+}
+
+func (j *journal) close() error { return j.file.Close() }

@@ -1,0 +1,231 @@
+package fleet
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/p2p"
+	"github.com/shoalnet/shoal/tune"
+	"github.com/shoalnet/shoal/tune/fleet"
+)
+
+// TestPromotes: an elected coordinator finds out that a planted configuration is better,
+// and all peers come to run it, those that a step of a bulletin reaches over the overlay
+// alone, too.
+func TestPromotes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 24, slowLookups(t))
+		defer w.close()
+		w.start(2, func(int) Proposer { return &planted{name: "lookup.alpha", text: "2"} })
+		w.until("somebody leads", 3*time.Minute, func() bool { return len(w.leaders()) == 1 })
+		w.until("all run the better configuration", 20*time.Minute, func() bool { return w.runs("lookup.alpha")["2"] == len(w.peers) })
+		status := w.heads[w.leaders()[0]].Status()
+		if status.Peers != len(w.peers) || status.Rollout == nil || status.Rollout.Decision != tune.Promoted {
+			t.Errorf("status %+v", status)
+		}
+		t.Logf("promoted after %v: ratio %.3f [%.3f, %.3f]", time.Since(w.began), *status.Rollout.Effect.Ratio, *status.Rollout.Effect.Low, *status.Rollout.Effect.High)
+		// What was promoted is on disk, for a start without a network.
+		state, err := readState(w.members[7].cfg.Dir)
+		if err != nil || !strings.Contains(state.Good, "lookup.alpha = 2") {
+			t.Errorf("on disk: %+v, %v", state, err)
+		}
+	})
+}
+
+// TestRefuses: what the fleet has not signed, what has expired, is out of bounds or was
+// rolled back moves no peer, whoever says it.
+func TestRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 6, slowLookups(t))
+		defer w.close()
+		m := w.member(1)
+		w.members = []*Member{m}
+		name := fleet.NameOf(w.key)
+		good := fleet.Graft(w.local.Set().Default(), w.local, Tunable())
+		make := func(change func(*fleet.Bulletin)) fleet.Bulletin {
+			candidate := good.WithNumber("lookup.alpha", 2)
+			b := fleet.Bulletin{
+				Rank: fleet.Rank{Term: 5, Holder: fleet.Name{9}, Number: 7}, From: wall(), Expires: wall() + time.Minute, Interval: 10 * time.Second,
+				Good: fleet.Changes(good.Set().Default(), good), GoodHash: good.Hash(),
+				Trial: &fleet.Trial{Block: 1, Candidate: fleet.Changes(good, candidate), CandidateHash: candidate.Hash(), Scope: knob.Network, Treated: true},
+			}
+			change(&b)
+			return b
+		}
+		tell := func(sealed []byte, err error) string {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.hear(sealed)
+			if err := m.obey(); err != nil {
+				t.Fatal(err)
+			}
+			return m.running.Config.Text("lookup.alpha")
+		}
+		if got := tell(make(func(*fleet.Bulletin) {}).Seal(w.key)); got != "2" {
+			t.Fatalf("what the fleet signed was refused: %s", m.refused.Why)
+		}
+		tell(make(func(b *fleet.Bulletin) { b.Number, b.Trial = 8, nil }).Seal(w.key))
+		for what, b := range map[string]fleet.Bulletin{
+			"rolled back":   make(func(b *fleet.Bulletin) { b.Number = 7 }),
+			"expired":       make(func(b *fleet.Bulletin) { b.Number, b.From, b.Expires = 9, b.From-time.Hour, b.From-time.Minute }),
+			"out of bounds": make(func(b *fleet.Bulletin) { b.Number, b.Trial.Candidate = 10, "lookup.alpha = 9999\n" }),
+			"too far":       make(func(b *fleet.Bulletin) { b.Number, b.Trial.Candidate = 11, "lookup.alpha = 32\n" }),
+			"not tunable":   make(func(b *fleet.Bulletin) { b.Number, b.Good = 12, "p2p.request_rate = 1000000\n" }),
+		} {
+			if got := tell(b.Seal(w.key)); got != "1" {
+				t.Errorf("%s: runs alpha %s", what, got)
+			}
+		}
+		if got := tell(make(func(b *fleet.Bulletin) { b.Number = 20 }).Seal(fleetKey(66))); got != "1" {
+			t.Errorf("forged: runs alpha %s", got)
+		}
+		// The overlay does not even keep it.
+		forged, err := make(func(b *fleet.Bulletin) { b.Number = 20 }).Seal(fleetKey(66))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.cfg.Courier.Put(t.Context(), fleet.BulletinKey(name), forged); err == nil {
+			t.Error("the overlay took a forged bulletin")
+		}
+	})
+}
+
+// TestTakeover: a coordinator is killed while it tries something. Another one takes over
+// in a later term, and all peers end on the one configuration that it says.
+func TestTakeover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 20, slowLookups(t))
+		defer w.close()
+		w.start(3, func(int) Proposer { return &planted{name: "table.spares", text: "32"} })
+		w.until("somebody leads", 3*time.Minute, func() bool { return len(w.leaders()) == 1 })
+		first := w.leaders()[0]
+		w.until("a part of the peers tries something", 5*time.Minute, func() bool { return w.runs("table.spares")["32"] > 0 })
+		term := w.heads[first].Status().Term
+		w.kill(first)
+		w.until("another one leads", 5*time.Minute, func() bool {
+			now := w.leaders()
+			return len(now) == 1 && now[0] != first
+		})
+		second := w.leaders()[0]
+		if got := w.heads[second].Status().Term; got <= term {
+			t.Errorf("term %d after %d", got, term)
+		}
+		delete(w.heads, first)
+		w.until("all run what is good, and know so from the second", 3*time.Minute, func() bool {
+			for i, m := range w.members {
+				s := m.Status()
+				if i != first && (s.Bulletin.Term <= term || s.Bulletin.Trial != nil || s.Arm != "baseline") {
+					return false
+				}
+			}
+			return w.runs("table.spares")["64"] >= len(w.peers)-1
+		})
+	})
+}
+
+// TestCutOff: a peer whose network is gone in a trial is back at the last good
+// configuration within two intervals, and after a restart, too.
+func TestCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 20, slowLookups(t))
+		defer w.close()
+		w.start(1, func(int) Proposer { return &planted{name: "table.spares", text: "32"} })
+		tuned := -1
+		w.until("some peer tries something", 8*time.Minute, func() bool {
+			for i, m := range w.members {
+				if i > 0 && m.Status().Arm == "tuned" {
+					tuned = i
+				}
+			}
+			return tuned > 0
+		})
+		w.network.Kill(tuned)
+		began := time.Now()
+		w.until("it is back", time.Minute, func() bool { return w.members[tuned].Status().Arm == "baseline" })
+		if took := time.Since(began); took > 2*testPreset().Interval+2*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		if !strings.Contains(w.told(), "nobody renewed the trial") {
+			t.Errorf("it ended for another reason:\n%s", w.told())
+		}
+	})
+}
+
+// TestNoPass: the reports of a stranger do not count, whatever it sends.
+func TestNoPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 8, slowLookups(t))
+		defer w.close()
+		w.start(1, func(int) Proposer { return &planted{name: "lookup.alpha", text: "2"} })
+		w.until("it leads", 3*time.Minute, func() bool { return len(w.leaders()) == 1 })
+		w.until("all report", time.Minute, func() bool { return w.heads[0].Status().Peers == len(w.peers) })
+		for _, request := range [][]byte{nil, []byte("{"), []byte(`{"reports":["eA==","eA=="]}`), must(json.Marshal(errand{Pass: w.members[2].cfg.Pass, Reports: [][]byte{{1}}}))} {
+			raw := w.heads[0].answer(fleet.Name{77}, request)
+			if r, err := parseReply(raw); err == nil && r.Bulletin == nil {
+				t.Errorf("%q: a stranger may know what runs", request)
+			}
+		}
+		s := w.heads[0].Status()
+		if s.Peers != len(w.peers) || s.Discarded["without a pass"] != 3 {
+			t.Errorf("peers %d, discarded %v", s.Peers, s.Discarded)
+		}
+	})
+}
+
+// TestSmallLeases: what cannot work is refused at the start.
+func TestSmallLeases(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 4, slowLookups(t))
+		defer w.close()
+		m := w.member(0)
+		_, err := NewCoordinator(CoordinatorConfig{Key: fleetKey(9), Member: m})
+		if err == nil {
+			t.Error("the key of another fleet was taken")
+		}
+		_, err = NewCoordinator(CoordinatorConfig{Key: w.key, Member: m, Lease: 2 * time.Second})
+		if err == nil {
+			t.Error("a lease was taken that is shorter than the skew of the clocks")
+		}
+	})
+}
+
+func must[T any](x T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return x
+}
+
+var (
+	_ Courier = (*p2p.Courier)(nil)
+	_ Peer    = (*p2p.Peer)(nil)
+)
+
+func FuzzErrand(f *testing.F) {
+	f.Add(must(json.Marshal(errand{Pass: []byte{1}, Heard: fleet.Rank{Term: 1}, Reports: [][]byte{{1}, {2}}, Status: true})))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		c := &Coordinator{fleet: fleet.NameOf(fleetKey(1))}
+		if c.answer(fleet.Name{}, raw) != nil {
+			t.Error("who does not lead answers")
+		}
+		c.reign = &reign{c: c, intake: fleet.NewIntake(time.Minute), discarded: map[string]int{}, sealed: []byte{1}, good: testSet(t).Default()}
+		c.journal, c.member = &journal{}, &Member{}
+		c.answer(fleet.Name{}, raw)
+		if len(c.reign.intake.Peers(wall())) > 0 {
+			t.Error("a stranger was counted")
+		}
+		_, _ = parseReply(raw)
+	})
+}
+
+// kill ends a peer at once: nothing of it reaches anybody any more.
+func (w *world) kill(i int) {
+	w.network.Kill(i)
+	w.ends[i]()
+}
