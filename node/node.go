@@ -96,6 +96,8 @@ type Node struct {
 	table      table.Table // in one piece with the node: an event looks at both
 	peer       Peer
 	protocols  []Protocol
+	room       [2]Protocol // of protocols: one read of memory fewer for every event
+	foresight  Foresight   // the first of them, nil if it has none
 	server     bool
 	alone      bool
 	advertised bool
@@ -120,6 +122,7 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{table: *t, server: cfg.Server, alone: cfg.Alone}
 	n.pending.limit = cfg.Knobs.Int("node.pending")
 	n.peer = Peer{Self: cfg.Self, Space: cfg.Space, Table: &n.table, Seed: cfg.Seed, Watched: cfg.Watched, knobs: cfg.Knobs, node: n}
+	n.protocols = n.room[:0]
 	for _, make := range cfg.Protocols {
 		p, err := make(&n.peer)
 		if err != nil {
@@ -130,6 +133,7 @@ func New(cfg Config) (*Node, error) {
 		}
 		n.protocols = append(n.protocols, p)
 	}
+	n.foresight, _ = n.protocols[0].(Foresight)
 	return n, nil
 }
 

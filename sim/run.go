@@ -416,7 +416,7 @@ func (r *run) join(at, generation int) {
 			entry++
 		}
 		if known := r.peer(entry, now); known >= 0 {
-			r.world.Tell(peer, node.Met{Peer: r.world.peers[known].id, Server: true})
+			r.world.Tell(peer, node.Met{Peer: r.world.id(int32(known)), Server: true})
 			break
 		}
 	}
