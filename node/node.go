@@ -82,6 +82,10 @@ type Config struct {
 	// does after its table has a member: whoever asks it must hear of somebody.
 	Alone     bool
 	Protocols []NewProtocol
+	// Lists makes empty lists of peers for replies, with room for n. Whoever gives
+	// one may use its memory again when the reply was told to whom it went to, if no call wants Events
+	// and nobody is Watched. nil: they are made anew.
+	Lists func(n int) []key.ID
 }
 
 // Counters count what the node would not take.
@@ -121,7 +125,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{table: *t, server: cfg.Server, alone: cfg.Alone}
 	n.pending.limit = cfg.Knobs.Int("node.pending")
-	n.peer = Peer{Self: cfg.Self, Space: cfg.Space, Table: &n.table, Seed: cfg.Seed, Watched: cfg.Watched, knobs: cfg.Knobs, node: n}
+	n.peer = Peer{Self: cfg.Self, Space: cfg.Space, Table: &n.table, Seed: cfg.Seed, Watched: cfg.Watched, knobs: cfg.Knobs, node: n, lists: cfg.Lists}
 	n.protocols = n.room[:0]
 	for _, make := range cfg.Protocols {
 		p, err := make(&n.peer)

@@ -20,6 +20,7 @@ type shard struct {
 	events uint64
 	traffic
 	foresight foresight
+	lists     *lists // of replies; nil: they are not used again
 }
 
 // parcel is an event on its way into another shard's queue.
@@ -93,6 +94,7 @@ func (s *shard) hear(p *member, ev event) {
 	case answers:
 		s.answered(p, ev)
 		p.node.Tell(s.now, node.Answered{Ref: wire.Ref(ev.ref), Body: ev.body, Dial: ev.dial})
+		s.lists.told(ev.body)
 	case fails:
 		if ev.reason == node.Unreachable {
 			p.sessions.drop(ev.other)
