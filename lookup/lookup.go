@@ -233,6 +233,9 @@ func (s *Search) insert(at int, peer key.ID, hops uint8) {
 			return
 		}
 		last := s.order[out].slot
+		if gone := &s.order[out]; gone.state == heard {
+			s.sources.unasked[gone.by]--
+		}
 		s.order = slices.Delete(s.order, out, out+1)
 		if out < at {
 			at--
@@ -245,6 +248,7 @@ func (s *Search) insert(at int, peer key.ID, hops uint8) {
 	if s.cfg.Order == Priced || s.cfg.SoftFactor > 0 {
 		s.setOutlook(slot, peer, far)
 	}
+	s.sources.unasked[s.sources.by]++
 	s.order = slices.Insert(s.order, at, rank{far: far, slot: uint8(slot), hops: hops, by: s.sources.by, paths: s.paths.on})
 }
 
@@ -328,6 +332,7 @@ func (s *Search) ask(now time.Duration) (Query, bool) {
 	}
 	r := &s.order[next]
 	r.state = waiting
+	s.sources.unasked[r.by]--
 	f := flight{slot: r.slot, asked: now}
 	if s.cfg.SoftFactor > 0 {
 		f.soft = now + s.allowed(next)
@@ -580,6 +585,7 @@ func (s *Search) retire() {
 		case heard, waiting:
 			if r.state == waiting && nearer >= cover && s.land(r.slot) {
 				r.state = heard
+				s.sources.unasked[r.by]++
 				s.spare = append(s.spare, s.peer(i))
 			}
 			if r.by > 0 && 2*int(unseen[r.by]) >= cover {

@@ -14,9 +14,10 @@ const maxSources = 255
 // sources are the answers of a search that named somebody, by number from 1; 0 is
 // our own table.
 type sources struct {
-	last  uint8
-	by    uint8 // whose names are being taken
-	liars [(maxSources + 1) / 64]uint64
+	last    uint8
+	by      uint8 // whose names are being taken
+	liars   [(maxSources + 1) / 64]uint64
+	unasked [maxSources + 1]uint8 // by source: its names that are heard
 }
 
 // begin numbers an answer.
@@ -56,6 +57,7 @@ func (s *Search) suspect(by uint8) {
 	for i := range s.order {
 		if r := &s.order[i]; r.by == by && r.state == heard {
 			r.state = passed
+			s.sources.unasked[by]--
 		}
 	}
 }
@@ -66,6 +68,7 @@ func (s *Search) vouch(at int) {
 	r := &s.order[at]
 	if r.state == passed {
 		r.state, r.by = heard, s.sources.by
+		s.sources.unasked[r.by]++
 	}
 	if r.state == heard {
 		r.paths |= s.paths.on
@@ -77,6 +80,45 @@ func (s *Search) vouch(at int) {
 // farthest of whoever has named the most that were not asked, so that nobody can
 // push out what others named; else the farthest. It is -1 if that is the newcomer.
 func (s *Search) victim(by uint8, at int) int {
+	heaviest, sure := s.sources.heaviest(by)
+	if !sure {
+		return s.victimOfAll(by, at)
+	}
+	out := len(s.order) - 1
+	for s.order[out].by != heaviest || s.order[out].state != heard {
+		out--
+	}
+	if heaviest == by {
+		return newcomer(out, at)
+	}
+	return out
+}
+
+// heaviest returns the source with the most names that were not asked, the one that
+// is to come included. It is false where that does not say whom to forget: where
+// somebody lies, or where several have as many and the order decides.
+func (s *sources) heaviest(by uint8) (heaviest uint8, sure bool) {
+	if by == 0 || s.liars != [len(s.liars)]uint64{} {
+		return 0, false
+	}
+	most := uint8(1)
+	for i := 1; i <= int(s.last); i++ {
+		n := s.unasked[i]
+		if i == int(by) {
+			n++
+		}
+		switch {
+		case n > most:
+			most, heaviest, sure = n, uint8(i), true
+		case n == most:
+			sure = false
+		}
+	}
+	return heaviest, sure
+}
+
+// victimOfAll is victim by looking at all.
+func (s *Search) victimOfAll(by uint8, at int) int {
 	var unasked [maxSources + 1]uint8
 	unasked[by]++
 	heaviest := by

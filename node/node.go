@@ -82,6 +82,10 @@ type Config struct {
 	// does after its table has a member: whoever asks it must hear of somebody.
 	Alone     bool
 	Protocols []NewProtocol
+	// Lists makes empty lists of peers for replies, with room for n. Whoever gives
+	// one may use its memory again when the reply was told to whom it went to, if no call wants Events
+	// and nobody is Watched. nil: they are made anew.
+	Lists func(n int) []key.ID
 }
 
 // Counters count what the node would not take.
@@ -96,6 +100,8 @@ type Node struct {
 	table      table.Table // in one piece with the node: an event looks at both
 	peer       Peer
 	protocols  []Protocol
+	room       [2]Protocol // of protocols: one read of memory fewer for every event
+	foresight  Foresight   // the first of them, nil if it has none
 	server     bool
 	alone      bool
 	advertised bool
@@ -119,7 +125,8 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{table: *t, server: cfg.Server, alone: cfg.Alone}
 	n.pending.limit = cfg.Knobs.Int("node.pending")
-	n.peer = Peer{Self: cfg.Self, Space: cfg.Space, Table: &n.table, Seed: cfg.Seed, Watched: cfg.Watched, knobs: cfg.Knobs, node: n}
+	n.peer = Peer{Self: cfg.Self, Space: cfg.Space, Table: &n.table, Seed: cfg.Seed, Watched: cfg.Watched, knobs: cfg.Knobs, node: n, lists: cfg.Lists}
+	n.protocols = n.room[:0]
 	for _, make := range cfg.Protocols {
 		p, err := make(&n.peer)
 		if err != nil {
@@ -130,6 +137,7 @@ func New(cfg Config) (*Node, error) {
 		}
 		n.protocols = append(n.protocols, p)
 	}
+	n.foresight, _ = n.protocols[0].(Foresight)
 	return n, nil
 }
 

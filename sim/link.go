@@ -102,7 +102,7 @@ func (s *shard) received(p *member, request event) (number uint64) {
 		ref: request.ref, dial: request.dial,
 	}
 	if s.world.cfg.Datagrams {
-		p.node.Tell(s.now, node.Met{Peer: s.world.peers[request.other].id, Server: true})
+		p.node.Tell(s.now, node.Met{Peer: s.world.id(request.other), Server: true})
 	} else if !p.sessions.use(request.other) {
 		s.connect(p, request.other, 0)
 		if request.dial == 0 {
@@ -110,7 +110,7 @@ func (s *shard) received(p *member, request event) (number uint64) {
 			in.dial = in.late
 			s.count(request.protocol, request.priority, sessionBytes)
 		}
-		p.node.Tell(s.now, node.Met{Peer: s.world.peers[request.other].id, Server: true})
+		p.node.Tell(s.now, node.Met{Peer: s.world.id(request.other), Server: true})
 	}
 	if !request.oneWay {
 		return p.inward.open(in)
@@ -124,7 +124,7 @@ func (s *shard) received(p *member, request event) (number uint64) {
 // answered tells a peer of the other's standing, if the session was new.
 func (s *shard) answered(p *member, ev event) {
 	if ev.dial > 0 {
-		p.node.Tell(s.now, node.Met{Peer: s.world.peers[ev.other].id, Server: true})
+		p.node.Tell(s.now, node.Met{Peer: s.world.id(ev.other), Server: true})
 	}
 }
 
@@ -160,13 +160,13 @@ func (s *shard) inVain(p *member, ev event) {
 }
 
 func (s *shard) rtt(p *member, other int32) time.Duration {
-	return s.world.cfg.RTT(int(p.place), int(s.world.peers[other].place))
+	return s.world.cfg.RTT(int(p.place), int(s.world.faces[other].place))
 }
 
 // cut reports whether no message passes between two peers now.
 func (s *shard) cut(p *member, other int32) bool {
 	cut := s.world.cfg.Cut
-	return cut != nil && cut(int(p.place), int(s.world.peers[other].place), s.now)
+	return cut != nil && cut(int(p.place), int(s.world.faces[other].place), s.now)
 }
 
 // way returns how long a message takes to another peer, or that it never arrives.

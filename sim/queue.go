@@ -31,7 +31,7 @@ func (k kind) String() string {
 }
 
 // event is something that will happen. Which fields mean something depends on
-// the kind.
+// the kind. It fills a line of memory.
 type event struct {
 	kind     kind
 	reason   node.Reason
@@ -44,6 +44,7 @@ type event struct {
 	since    time.Duration // when a request was made
 	dial     time.Duration // how long it waits for its session
 	body     any           // of a message; of acts a func()
+	_        uint64
 }
 
 // due is an event's place in the queue, ordered by time and, among equal times,
@@ -70,15 +71,19 @@ const (
 
 // queue holds what is due. Most of it is due soon, and what is due in the same
 // tick is put in order only when its turn comes: a hierarchical timing wheel
-// (Varghese and Lauck, SOSP 1987) whose present tick is a heap, so that the order
-// is that of one heap over all. Events lie apart from it, so that little is moved.
+// (Varghese and Lauck, SOSP 1987) whose present tick is in order, beside a heap of
+// what was added to it since, so that the order is that of one heap over all. Events
+// lie apart from it, so that little is moved.
 type queue struct {
 	slots []event
 	free  []int32
 	len   int
 
-	tick   int64    // up to it all is in the heap
-	heap   heap     // of the present tick
+	tick   int64    // up to it all is in now and heap
+	now    []due    // of the present tick, in order
+	at     int      // of now, the first that is left
+	seen   int      // of now, the first that was not foreseen
+	heap   heap     // of the present tick, what came after its begin
 	fine   [][]due  // by tick modulo their number: the rest of the present coarse tick
 	coarse [][]due  // by coarse tick modulo their number: the next ones
 	far    heap     // all behind
@@ -173,8 +178,8 @@ func (q *queue) turn() {
 	slices.SortFunc(list, func(a, b due) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.made, b.made))
 	})
-	q.heap = append(q.heap, list...) // what is sorted is a heap
-	q.done(list)
+	q.done(q.now)
+	q.now, q.at, q.seen = list, 0, 0
 }
 
 // nextFilled returns the first place of fine from i on that is not empty. There
@@ -217,18 +222,31 @@ func (q *queue) next() (time.Duration, bool) {
 	if q.len == 0 {
 		return 0, false
 	}
-	if len(q.heap) == 0 {
+	return q.first().at, true
+}
+
+// first returns what is next. There must be something.
+func (q *queue) first() due {
+	if q.at == len(q.now) {
+		if len(q.heap) > 0 {
+			return q.heap[0]
+		}
 		q.turn()
 	}
-	return q.heap[0].at, true
+	if len(q.heap) > 0 && q.heap[0].before(q.now[q.at]) {
+		return q.heap[0]
+	}
+	return q.now[q.at]
 }
 
 // pop removes the next event. There must be one.
 func (q *queue) pop() (time.Duration, event) {
-	if len(q.heap) == 0 {
-		q.turn()
+	first := q.first()
+	if q.at < len(q.now) && q.now[q.at].slot == first.slot {
+		q.at++
+	} else {
+		q.heap.pop()
 	}
-	first := q.heap.pop()
 	ev := q.slots[first.slot]
 	q.slots[first.slot] = event{}
 	q.free = append(q.free, first.slot)

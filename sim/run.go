@@ -49,7 +49,8 @@ type run struct {
 type part struct {
 	shard   *shard
 	samples []sample
-	open    int // samples whose operations are under way
+	open    int                  // samples whose operations are under way
+	list    func(n int) []key.ID // for the replies of the peers
 	puts    []put
 
 	skipped, replaced int
@@ -126,6 +127,8 @@ func (r *run) found() (err error) {
 	r.parts = make([]part, len(r.world.shards))
 	for i, s := range r.world.shards {
 		s.now, r.parts[i].shard = dawn, s
+		s.lists = &lists{room: cfg.Knobs.Int("kad.replication")}
+		r.parts[i].list = s.lists.list
 	}
 	return nil
 }
@@ -184,7 +187,7 @@ func (r *run) populate(ctx context.Context) error {
 	err := Spread(ctx, cfg.Peers, max(cfg.Workers, 1), func(int) func(int) error {
 		h := history{run: r, ids: ids, met: make([]int32, len(ids))}
 		return func(i int) (err error) {
-			if nodes[i], err = r.node(ids[i], uint64(i)); err != nil {
+			if nodes[i], err = r.node(i, ids[i], uint64(i)); err != nil {
 				return err
 			}
 			h.begin(i)
@@ -226,14 +229,14 @@ func (r *run) expect() error {
 	return nil
 }
 
-func (r *run) node(id key.ID, seed uint64) (*node.Node, error) {
+func (r *run) node(slot int, id key.ID, seed uint64) (*node.Node, error) {
 	protocols := []node.NewProtocol{kad.New}
 	if roster.Wanted(r.cfg.Knobs) {
 		protocols = append(protocols, roster.New)
 	}
 	return node.New(node.Config{
 		Self: id, Space: space, Knobs: r.cfg.Knobs, Seed: stat.Hash(r.cfg.Seed, seed), Server: true,
-		Protocols: protocols,
+		Protocols: protocols, Lists: r.part(slot).list,
 	})
 }
 
@@ -403,7 +406,7 @@ func (r *run) leave(at, generation int) {
 func (r *run) join(at, generation int) {
 	peer := int(r.slots[at].stays[generation].peer)
 	id := r.world.peers[peer].id
-	n, err := r.node(id, stat.Hash(uint64(at), uint64(generation)))
+	n, err := r.node(at, id, stat.Hash(uint64(at), uint64(generation)))
 	if err != nil { // the first peers were made of the same
 		panic("sim: a peer that joins cannot be made: " + err.Error())
 	}
@@ -416,7 +419,7 @@ func (r *run) join(at, generation int) {
 			entry++
 		}
 		if known := r.peer(entry, now); known >= 0 {
-			r.world.Tell(peer, node.Met{Peer: r.world.peers[known].id, Server: true})
+			r.world.Tell(peer, node.Met{Peer: r.world.id(int32(known)), Server: true})
 			break
 		}
 	}

@@ -151,7 +151,7 @@ func (s *shard) connect(p *member, other int32, handshake time.Duration) {
 	if p.sessions.len() >= s.world.cfg.Sessions {
 		p.sessions.evict()
 	}
-	p.sessions.of(p.node.Table().Member(s.world.peers[other].id)).push(other)
+	p.sessions.of(p.node.Table().Member(s.world.id(other))).push(other)
 	if handshake > 0 {
 		p.began(other, s.now, handshake)
 	}

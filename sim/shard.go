@@ -19,6 +19,8 @@ type shard struct {
 	out    [][]parcel // by shard: what is to happen to its peers
 	events uint64
 	traffic
+	foresight foresight
+	lists     *lists // of replies; nil: they are not used again
 }
 
 // parcel is an event on its way into another shard's queue.
@@ -32,14 +34,14 @@ type parcel struct {
 func (s *shard) plan(maker *member, at time.Duration, ev event) {
 	maker.made++
 	made := uint64(maker.number)<<32 | uint64(maker.made)
-	to := s
+	to := s.number
 	if ev.kind != acts {
-		to = s.world.peers[ev.peer].shard
+		to = int(s.world.faces[ev.peer].shard)
 	}
-	if to == s {
+	if to == s.number {
 		s.queue.push(at, made, ev)
 	} else {
-		s.out[to.number] = append(s.out[to.number], parcel{at, made, ev})
+		s.out[to] = append(s.out[to], parcel{at, made, ev})
 	}
 }
 
@@ -54,6 +56,7 @@ func (s *shard) step() bool {
 	if s.queue.len == 0 {
 		return false
 	}
+	s.foresee()
 	at, ev := s.queue.pop()
 	s.now = at
 	if ev.kind == acts {
@@ -87,10 +90,11 @@ func (s *shard) hear(p *member, ev event) {
 		p.wakeAt = 0
 	case receives:
 		number := s.received(p, ev)
-		p.node.Tell(s.now, node.Received{From: s.world.peers[ev.other].id, Inbound: number, Protocol: ev.protocol, Body: ev.body})
+		p.node.Tell(s.now, node.Received{From: s.world.id(ev.other), Inbound: number, Protocol: ev.protocol, Body: ev.body})
 	case answers:
 		s.answered(p, ev)
 		p.node.Tell(s.now, node.Answered{Ref: wire.Ref(ev.ref), Body: ev.body, Dial: ev.dial})
+		s.lists.told(ev.body)
 	case fails:
 		if ev.reason == node.Unreachable {
 			p.sessions.drop(ev.other)

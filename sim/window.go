@@ -20,7 +20,7 @@ func (w *World) split(p partition) {
 	w.shardOf, w.lookahead = p.of, p.lookahead
 	w.shards = make([]*shard, p.shards)
 	for i := range w.shards {
-		w.shards[i] = &shard{world: w, number: i, out: make([][]parcel, p.shards)}
+		w.shards[i] = &shard{world: w, number: i, out: make([][]parcel, p.shards), foresight: foresight{least: worthwhile}}
 	}
 }
 

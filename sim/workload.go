@@ -101,7 +101,7 @@ func (r *run) choose(part *part, at, peer int, number uint64, op operation) (cal
 			if other < 0 || other == peer {
 				continue
 			}
-			if id := r.world.peers[other].id; !known.Member(id) {
+			if id := r.world.id(int32(other)); !known.Member(id) {
 				return kad.Call{Op: kad.OpFindPeer, Target: id}, 0, true
 			}
 		}

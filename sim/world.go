@@ -67,7 +67,9 @@ const (
 type World struct {
 	cfg       WorldConfig
 	peers     []*member
-	driver    *member // on whose account acts are done that belong to no peer
+	faces     []face      // by peer
+	tails     [][3]uint64 // by peer: what follows the first words of identifiers; nil while all are 0
+	driver    *member     // on whose account acts are done that belong to no peer
 	index     index
 	codecs    map[wire.Protocol]Codec
 	shards    []*shard
@@ -81,24 +83,32 @@ type traffic struct {
 	roster                 int64 // of these, the roster's
 }
 
-// member is a peer of the world.
+// member is a peer of the world. What nearly every event looks at comes first.
 type member struct {
-	id       key.ID
 	node     *node.Node // nil: gone, or not there yet, or never
 	shard    *shard
-	number   int32
-	place    int32
 	wakeAt   time.Duration
-	sessions sessions
-	opening  []opening
-	leaving  []departure
-	inward   inward
-	store    store
 	dice     stat.Stream // of what it sends
 	digest   uint64      // of what happened to it
-	made     uint32      // events made by it
+	number   int32
+	place    int32
+	made     uint32 // events made by it
+	sessions sessions
+	inward   inward
+	opening  []opening
+	leaving  []departure
+	store    store
 	calls    map[uint64]func(node.Deliver)
 	called   uint64 // number of the last call
+	id       key.ID
+}
+
+// face is what others need to know of a peer, beside it: what a peer itself is lies
+// in memory that is seldom in a cache.
+type face struct {
+	head  uint64 // first word of its identifier
+	place int32
+	shard int32
 }
 
 // NewWorld returns a world without peers at time 0.
@@ -141,11 +151,33 @@ func (w *World) AddDead(id key.ID, place int) (int, error) {
 	if !w.index.add(id.Short(), int32(peer)) {
 		return 0, fmt.Errorf("sim: two peers have identifiers that begin with %016x", id.Short())
 	}
+	of := w.shardOf(place)
+	w.faces = append(w.faces, face{head: id[0], place: int32(place), shard: int32(of)})
+	w.setTail(peer, id)
 	w.peers = append(w.peers, &member{
-		id: id, number: int32(peer), place: int32(place), shard: w.shards[w.shardOf(place)],
+		id: id, number: int32(peer), place: int32(place), shard: w.shards[of],
 		store: store{valid: w.cfg.Validator}, dice: *stat.NewStream(w.cfg.Seed, "sim.links", id.Short()),
 	})
 	return peer, nil
+}
+
+func (w *World) setTail(peer int, id key.ID) {
+	if w.tails == nil {
+		if id[1]|id[2]|id[3] == 0 {
+			return
+		}
+		w.tails = make([][3]uint64, peer)
+	}
+	w.tails = append(w.tails, [3]uint64(id[1:]))
+}
+
+// id returns the identifier of a peer.
+func (w *World) id(peer int32) key.ID {
+	id := key.ID{w.faces[peer].head}
+	if w.tails != nil {
+		copy(id[1:], w.tails[peer][:])
+	}
+	return id
 }
 
 // start lets somebody answer for an identifier.

@@ -13,14 +13,14 @@ import (
 // each, many at once, and nearly nothing else: BenchmarkFind. Invariant: members
 // <= len(pool).
 type bucket struct {
+	members int
 	tags    []byte   // last bytes of heads
 	heads   []uint64 // first words of the identifiers
 	pool    []contact
 	wide    []wide // nil while all is 0
-	members int
-	known   int   // no spare before this place is silent: where to look for one
-	silent  int32 // of the pool: never answered
-	failing int32 // of the pool: failed when last asked
+	known   int    // no spare before this place is silent: where to look for one
+	silent  int32  // of the pool: never answered
+	failing int32  // of the pool: failed when last asked
 	// answers and misses are of all requests to peers of the bucket, also to those
 	// that it did not know. A miss is rare: its number has four bytes.
 	answers uint64

@@ -141,9 +141,11 @@ func (t *Table) Tell(now time.Duration, ev Event) {
 	i := t.find(b, &ev.Peer)
 	switch ev.Kind {
 	case Seen, Named:
-		if i < 0 {
+		switch {
+		case i < 0:
 			t.add(now, b, &ev)
-		} else {
+		case ev.Kind == Named && ev.Age == 0 && ev.Group == 0: // nothing new
+		default:
 			t.buckets[b].pool[i].hearsay = t.buckets[b].pool[i].hearsay && ev.Kind == Named
 			t.buckets[b].pool[i].dates(now, ev.Age)
 			t.regroup(b, i, ev.Group)

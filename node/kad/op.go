@@ -530,7 +530,7 @@ func (o *op) searched(k *protocol) {
 		o.rimmed(k)
 		return
 	}
-	nearest := o.search.Result(o.k+o.settings.Refill, nil)
+	nearest := o.search.Result(o.k+o.settings.Refill, make([]key.ID, 0, o.k+o.settings.Refill))
 	o.stats.Lookup = k.now - o.started
 	if o.crowded(k, nearest) {
 		return

@@ -63,14 +63,15 @@ func (k *protocol) invalid(m Message, ok bool) string {
 
 // closer returns the k nearest members without the one who asks.
 func (k *protocol) closer(target, asker key.ID) []key.ID {
-	out := k.peer.Table.Closest(target, k.k, make([]key.ID, 0, k.k))
+	out := k.peer.Table.Closest(target, k.k, k.peer.List(k.k))
 	i := slices.Index(out, asker)
 	if i < 0 {
 		return out
 	}
 	// One more is only sought where it is needed: it often lies in another bucket.
-	out = k.peer.Table.Closest(target, k.k+1, out[:0])
-	return slices.Delete(out, i, i+1)
+	var room [usual]key.ID
+	more := k.peer.Table.Closest(target, k.k+1, room[:0])
+	return append(append(out[:0], more[:i]...), more[i+1:]...)
 }
 
 // storage asks the world for what a request needs from the stores.

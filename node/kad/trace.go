@@ -85,7 +85,8 @@ func (o *op) observe(k *protocol, r Result) *Trace {
 // tell tells the caller of a step, if it wants to know.
 func (o *op) tell(k *protocol, e Event) {
 	if o.body.Events && o.call != 0 {
-		k.out.push(node.Deliver{Call: o.call, Body: Result{Op: o.body.Op, Event: &e}})
+		told := e // e itself would be made for every step of everybody
+		k.out.push(node.Deliver{Call: o.call, Body: Result{Op: o.body.Op, Event: &told}})
 	}
 }
 
