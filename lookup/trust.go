@@ -80,10 +80,11 @@ func (s *Search) vouch(at int) {
 // farthest of whoever has named the most that were not asked, so that nobody can
 // push out what others named; else the farthest. It is -1 if that is the newcomer.
 func (s *Search) victim(by uint8, at int) int {
-	heaviest, sure := s.sources.heaviest(by)
-	if !sure {
+	most, ties := s.sources.most(by)
+	if most == 1 {
 		return s.victimOfAll(by, at)
 	}
+	heaviest := s.heaviest(by, most, ties)
 	out := len(s.order) - 1
 	for s.order[out].by != heaviest || s.order[out].state != heard {
 		out--
@@ -94,14 +95,14 @@ func (s *Search) victim(by uint8, at int) int {
 	return out
 }
 
-// heaviest returns the source with the most names that were not asked, the one that
-// is to come included. It is false where that does not say whom to forget: where
-// somebody lies, or where several have as many and the order decides.
-func (s *sources) heaviest(by uint8) (heaviest uint8, sure bool) {
+// most returns the most names of one source that were not asked, with the one that
+// is to come, and how many sources have as many. It is 1 where that does not say whom
+// to forget, also where somebody lies.
+func (s *sources) most(by uint8) (most uint8, ties int) {
 	if by == 0 || s.liars != [len(s.liars)]uint64{} {
-		return 0, false
+		return 1, 0
 	}
-	most := uint8(1)
+	most = 1
 	for i := 1; i <= int(s.last); i++ {
 		n := s.unasked[i]
 		if i == int(by) {
@@ -109,12 +110,33 @@ func (s *sources) heaviest(by uint8) (heaviest uint8, sure bool) {
 		}
 		switch {
 		case n > most:
-			most, heaviest, sure = n, uint8(i), true
+			most, ties = n, 1
 		case n == most:
-			sure = false
+			ties++
 		}
 	}
-	return heaviest, sure
+	return most, ties
+}
+
+// heaviest returns the source with the most names that were not asked. Of several it
+// is that whose nearest such name is the farthest.
+func (s *Search) heaviest(by, most uint8, ties int) uint8 {
+	var seen [(maxSources + 1) / 64]uint64
+	for i := range s.order {
+		r := &s.order[i]
+		n := s.sources.unasked[r.by]
+		if r.by == by {
+			n++
+		}
+		if r.state != heard || r.by == 0 || n != most || seen[r.by/64]>>(r.by%64)&1 != 0 {
+			continue
+		}
+		if ties--; ties == 0 {
+			return r.by
+		}
+		seen[r.by/64] |= 1 << (r.by % 64)
+	}
+	return by // not reached
 }
 
 // victimOfAll is victim by looking at all.

@@ -60,22 +60,24 @@ func (f *foresight) meet(w *World, q *queue, next []due) (n int) {
 	const memberLines, bodyLines = 6, 2
 	for _, d := range next {
 		ev := &q.slots[d.slot]
-		if ev.kind == acts {
+		if ev.peer == w.driver.number {
 			continue
 		}
 		p := w.peers[ev.peer]
 		ahead.Lines(p, memberLines)
-		ahead.Lines(ev.body, bodyLines)
-		f.peers[n], f.others[n] = p, ev.other
+		if ev.kind == knocks { // its node hears nothing of it
+			continue
+		}
+		f.peers[n], f.others[n], f.coming[n] = p, ev.other, node.Coming{}
 		c := &f.coming[n]
-		*c = node.Coming{Body: ev.body}
 		switch ev.kind {
-		case answers:
+		case answers, reaches:
 			c.Ref = wire.Ref(ev.ref)
-			c.Other = w.id(ev.other)
+			fallthrough
 		case receives:
-			c.Other = w.id(ev.other)
-		default:
+			ahead.Lines(ev.body, bodyLines)
+			c.Other, c.Body = w.id(ev.other), ev.body
+		default: // of what its node does of its own accord little is known
 		}
 		n++
 	}

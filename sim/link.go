@@ -197,8 +197,10 @@ func way(dice *stat.Stream, jitter, loss float64, rtt time.Duration) (time.Durat
 }
 
 func (w *World) size(protocol wire.Protocol, body any) int {
-	if codec := w.codecs[protocol]; codec != nil {
-		return codec.Size(body)
+	for i := range w.cfg.Protocols {
+		if p := &w.cfg.Protocols[i]; p.Number == protocol && p.Codec != nil {
+			return p.Codec.Size(body)
+		}
 	}
 	return messageBytes
 }

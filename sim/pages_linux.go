@@ -12,7 +12,7 @@ import (
 // given back to it at once, and nothing of it is used before peers are put there.
 func largePages(peers int) {
 	const (
-		perPeer = 48 << 10 // what a peer comes to, its share of garbage included
+		perPeer = 64 << 10 // what a peer comes to, its share of garbage included
 		chunk   = 1 << 30
 		most    = 8 << 30
 	)

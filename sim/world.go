@@ -71,7 +71,6 @@ type World struct {
 	tails     [][3]uint64 // by peer: what follows the first words of identifiers; nil while all are 0
 	driver    *member     // on whose account acts are done that belong to no peer
 	index     index
-	codecs    map[wire.Protocol]Codec
 	shards    []*shard
 	shardOf   func(place int) int
 	lookahead time.Duration // no message between shards is faster
@@ -126,10 +125,7 @@ func NewWorld(cfg WorldConfig) (*World, error) {
 	if cfg.Validator == nil {
 		cfg.Validator = Numbered{}
 	}
-	w := &World{cfg: cfg, codecs: map[wire.Protocol]Codec{}}
-	for _, p := range cfg.Protocols {
-		w.codecs[p.Number] = p.Codec
-	}
+	w := &World{cfg: cfg}
 	w.split(partition{shards: 1, of: func(int) int { return 0 }})
 	w.driver = &member{number: math.MaxInt32, shard: w.shards[0]}
 	return w, nil
