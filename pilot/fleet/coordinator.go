@@ -21,10 +21,11 @@ type CoordinatorConfig struct {
 	Key     ed25519.PrivateKey // of the fleet
 	Member  *Member            // of the same peer, whose pass is not needed
 	Service ServiceConfig
-	Propose Proposer // nil means Steps over Tunable
+	Propose Proposer // nil means Steps over Proposed
 	// Lease is how long a lease lasts; 0 means two intervals of the preset, or four times
 	// what the clocks and the overlay may be late. Settle is how
-	// long a claim takes to reach those who keep it; 0 means 10 s.
+	// long a claim takes to reach those who keep it; 0 means ten seconds, or an interval
+	// where that is shorter.
 	Lease, Settle time.Duration
 }
 
@@ -71,7 +72,7 @@ func NewCoordinator(cfg CoordinatorConfig) (*Coordinator, error) {
 	}
 	m := cfg.Member
 	if cfg.Settle == 0 {
-		cfg.Settle = 10 * time.Second
+		cfg.Settle = min(10*time.Second, interval)
 	}
 	if cfg.Lease == 0 {
 		cfg.Lease = min(max(2*interval, 4*(cfg.Settle+2*m.cfg.Skew)), fleet.MaxLease)
@@ -80,7 +81,7 @@ func NewCoordinator(cfg CoordinatorConfig) (*Coordinator, error) {
 		return nil, errors.New("fleet: the key is another fleet's")
 	}
 	if cfg.Propose == nil {
-		cfg.Propose = &Steps{Knobs: Tunable(), Seed: cfg.Service.Seed}
+		cfg.Propose = &Steps{Knobs: Proposed(m.cfg.Local.Set()), Seed: cfg.Service.Seed}
 	}
 	c := &Coordinator{cfg: cfg, member: m, fleet: m.cfg.Fleet}
 	var err error

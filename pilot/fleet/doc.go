@@ -51,6 +51,18 @@ func Requester() []string {
 	}
 }
 
+// Proposed are the tunable knobs that a coordinator moves by itself. Those that touch
+// other peers are tried only if somebody wants it: all peers then take turns, which takes
+// a hundred blocks for a stage of one in a hundred.
+func Proposed(set *knob.Set) (names []string) {
+	for _, name := range Tunable() {
+		if k, ok := set.Lookup(name); ok && k.Scope != knob.Network {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // wall is the wall clock as package tune/fleet takes it.
 func wall() time.Duration { return time.Duration(time.Now().UnixNano()) }
 
