@@ -24,7 +24,7 @@ import (
 // Fleet is the membership of a peer in a fleet.
 type Fleet struct {
 	member *fleet.Member
-	head   *fleet.Coordinator // nil: not a candidate
+	head   *fleet.Coordinator // nil: no contender
 	tuning
 }
 
@@ -36,12 +36,12 @@ type FleetOptions struct {
 	// Pass is what FleetPass made for this peer. Without one the peer is tuned, but what
 	// it measures does not count.
 	Pass []byte
-	// Key is the fleet's private key, an ed25519 one: the peer then is a candidate for
-	// the coordinator.
+	// Key is the fleet's private key, an ed25519 one: the peer then contends for
+	// the lease of the coordinator.
 	Key Identity
-	// Dir keeps the last good configuration and a candidate's journal.
+	// Dir keeps the last good configuration and a contender's journal.
 	Dir string
-	// Preset names the stages and errors of a candidate's rollouts: see tune.Presets.
+	// Preset names the stages and errors of a contender's rollouts: see tune.Presets.
 	// Empty means shoal.
 	Preset string
 	// Interval replaces the preset's, for trials in a laboratory; from a second on. All
@@ -125,7 +125,7 @@ func (d *DHT) JoinFleet(o FleetOptions) (*Fleet, error) {
 		return nil, err
 	}
 	if o.Key != nil {
-		if f.head, err = d.candidate(f.member, &o); err != nil {
+		if f.head, err = d.contender(f.member, &o); err != nil {
 			return nil, err
 		}
 	}
@@ -141,8 +141,8 @@ func (d *DHT) JoinFleet(o FleetOptions) (*Fleet, error) {
 // private reports whether the network keeps records of fleets.
 func (d *DHT) private() bool { return d.prefix != PublicPrefix && d.prefix != LANPrefix }
 
-// candidate makes the coordinator of a member.
-func (d *DHT) candidate(m *fleet.Member, o *FleetOptions) (*fleet.Coordinator, error) {
+// contender makes the coordinator of a member.
+func (d *DHT) contender(m *fleet.Member, o *FleetOptions) (*fleet.Coordinator, error) {
 	private, err := rawKey(o.Key)
 	if err != nil {
 		return nil, err

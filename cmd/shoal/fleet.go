@@ -283,9 +283,9 @@ type tuneFlags struct {
 
 func (f *tuneFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.fleet, "fleet", "", "be tuned with the fleet of a `public key`, see shoal fleet")
-	cmd.Flags().StringVar(&f.key, "fleet-key", "", "`file` of the fleet's private key: be a candidate for its coordinator")
+	cmd.Flags().StringVar(&f.key, "fleet-key", "", "`file` of the fleet's private key: contend for being its coordinator")
 	cmd.Flags().StringVar(&f.pass, "fleet-pass", "", "`file` with a pass of the fleet: what is measured here counts")
-	cmd.Flags().StringVar(&f.preset, "fleet-preset", "shoal", "stages and errors of a candidate's rollouts: "+presetNames())
+	cmd.Flags().StringVar(&f.preset, "fleet-preset", "shoal", "stages and errors of a contender's rollouts: "+presetNames())
 	cmd.Flags().DurationVar(&f.interval, "tune-interval", 0, "measure for so long at a time, for trials in a laboratory (default: that of the preset)")
 	cmd.Flags().DurationVar(&f.skew, "fleet-skew", 30*time.Second, "by how much the clocks of two nodes may differ")
 	cmd.Flags().StringArrayVar(&f.try, "try", nil, "`NAME=VALUE` to try first, may be repeated; with --tune local")

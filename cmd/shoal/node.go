@@ -108,11 +108,7 @@ func (a *app) node(ctx context.Context, f nodeFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, host.Close()) }()
-	set, err := knobSet()
-	if err != nil {
-		return err
-	}
-	records, err := store.Compress(dir.records, store.SettingsOf(set.Default().WithNumber("store.compression_level", float64(f.compress))))
+	records, err := compressed(dir, f.compress)
 	if err != nil {
 		return err
 	}
@@ -144,6 +140,15 @@ func (a *app) node(ctx context.Context, f nodeFlags) (err error) {
 		return err
 	}
 	return a.keepNode(ctx, node, dir, len(peers) > 0)
+}
+
+// compressed returns the records of a directory, compressed by a level.
+func compressed(dir *dataDir, level int) (*store.Compressed, error) {
+	set, err := knobSet()
+	if err != nil {
+		return nil, err
+	}
+	return store.Compress(dir.records, store.SettingsOf(set.Default().WithNumber("store.compression_level", float64(level))))
 }
 
 // host makes the node's host: on the given addresses, on those of the last time,

@@ -16,7 +16,7 @@ import (
 	"github.com/shoalnet/shoal/tune/fleet"
 )
 
-// CoordinatorConfig is what a candidate for the lease of a fleet is made of.
+// CoordinatorConfig is what a contender for the lease of a fleet is made of.
 type CoordinatorConfig struct {
 	Key     ed25519.PrivateKey // of the fleet
 	Member  *Member            // of the same peer, whose pass is not needed
@@ -29,7 +29,7 @@ type CoordinatorConfig struct {
 	Lease, Settle time.Duration
 }
 
-// Coordinator is a candidate, and while it holds the lease, the coordinator.
+// Coordinator is a contender, and while it holds the lease, the coordinator.
 type Coordinator struct {
 	cfg      CoordinatorConfig
 	member   *Member
@@ -61,7 +61,7 @@ type Status struct {
 	Bulletin  fleet.Rank        `json:"bulletin"`
 }
 
-// NewCoordinator makes a candidate. Its journal is in the member's directory.
+// NewCoordinator makes a contender. Its journal is in the member's directory.
 func NewCoordinator(cfg CoordinatorConfig) (*Coordinator, error) {
 	if cfg.Service.Preset.Name == "" {
 		cfg.Service.Preset = tune.Field()
@@ -169,7 +169,7 @@ func (c *Coordinator) act(ctx context.Context, action fleet.Action) {
 func (c *Coordinator) standing() {
 	if s := c.election.Standing(); s != c.said {
 		c.said = s
-		c.member.cfg.Say("fleet: this candidate is %s", s)
+		c.member.cfg.Say("fleet: this contender is %s", s)
 	}
 	term, _, leads := c.election.Lead(wall())
 	c.mu.Lock()

@@ -1,5 +1,5 @@
 // Package fleet tunes peers that run on machines of their own: a Member follows the
-// bulletins of a fleet and reports what it measured, a Coordinator is a candidate for
+// bulletins of a fleet and reports what it measured, a Coordinator contends for
 // the fleet's lease and, while it holds that, drives a tune.Service over the members.
 // A Lone tunes one peer that belongs to no fleet. What is said between them, and when
 // it is believed, is package tune/fleet.
