@@ -28,6 +28,7 @@ type nodeFlags struct {
 	compress int
 	roster   int
 	ui       string
+	tune     tuneFlags
 }
 
 func newNodeCommand(a *app) *cobra.Command {
@@ -43,11 +44,14 @@ peers that it knew, so that it comes back as the same peer.`,
   shoal node --bootstrap ADDRESS            one on another machine
   shoal node --roster 25000                 one that knows all others, for short ways
   shoal node --bootstrap public             a peer of the public IPFS network
-  shoal node --data a --ui 127.0.0.1:0      look into it with a browser`,
+  shoal node --data a --ui 127.0.0.1:0      look into it with a browser
+  shoal node --data a --fleet PUBLICKEY     one that a fleet tunes, see shoal fleet
+  shoal node --tune local --probe 30        one that tunes itself`,
 		Args: wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.node(cmd.Context(), f) },
 	}
 	f.network.add(cmd)
+	f.tune.add(cmd)
 	uiFlag(cmd, &f.ui, "the peer")
 	cmd.Flags().StringArrayVar(&f.listen, "listen", nil, "`multiaddr` to listen on, may be repeated (default: QUIC and TCP on a free port of all interfaces)")
 	cmd.Flags().IntVar(&f.compress, "compress", 0, "zstd level of records on disk, 1 to 4; 0 keeps them as they are. Records are read whatever it is")
@@ -86,7 +90,7 @@ func (a *app) node(ctx context.Context, f nodeFlags) (err error) {
 	case f.roster > 0 && prefix == dht.PublicPrefix:
 		return usagef("--roster: the public network is too large for it, drop one of the flags")
 	}
-	if err := checkUI(f.ui); err != nil {
+	if err := errors.Join(checkUI(f.ui), f.tune.check(prefix)); err != nil {
 		return err
 	}
 	if f.dir == "" {
@@ -104,11 +108,7 @@ func (a *app) node(ctx context.Context, f nodeFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, host.Close()) }()
-	set, err := knobSet()
-	if err != nil {
-		return err
-	}
-	records, err := store.Compress(dir.records, store.SettingsOf(set.Default().WithNumber("store.compression_level", float64(f.compress))))
+	records, err := compressed(dir, f.compress)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,19 @@ func (a *app) node(ctx context.Context, f nodeFlags) (err error) {
 	if err := a.introduce(node, prefix, dir.path, window); err != nil {
 		return err
 	}
+	if err := f.tune.begin(ctx, a, node, dir.path); err != nil {
+		return err
+	}
 	return a.keepNode(ctx, node, dir, len(peers) > 0)
+}
+
+// compressed returns the records of a directory, compressed by a level.
+func compressed(dir *dataDir, level int) (*store.Compressed, error) {
+	set, err := knobSet()
+	if err != nil {
+		return nil, err
+	}
+	return store.Compress(dir.records, store.SettingsOf(set.Default().WithNumber("store.compression_level", float64(level))))
 }
 
 // host makes the node's host: on the given addresses, on those of the last time,

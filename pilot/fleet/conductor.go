@@ -225,7 +225,7 @@ func (c *conductor) tail() float64 {
 // tune.ServiceConfig.
 type ServiceConfig struct {
 	Preset   tune.Preset   // the zero Preset is tune.Field
-	Schedule time.Duration // between studies without another reason; 0 means a day
+	Schedule time.Duration // between studies without another reason; 0 means eight hours
 	Cooldown time.Duration
 	Soak     time.Duration
 	// Budget bounds a rollout; 0 is no limit but that of the stages.
@@ -242,7 +242,7 @@ func newConductor(cfg ServiceConfig, good knob.Config, s stage, p Proposer, j *j
 		cfg.Preset = tune.Field()
 	}
 	if cfg.Schedule == 0 {
-		cfg.Schedule = 24 * time.Hour
+		cfg.Schedule = 8 * time.Hour
 	}
 	length := cfg.Preset.Interval
 	c := &conductor{

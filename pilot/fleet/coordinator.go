@@ -16,19 +16,20 @@ import (
 	"github.com/shoalnet/shoal/tune/fleet"
 )
 
-// CoordinatorConfig is what a candidate for the lease of a fleet is made of.
+// CoordinatorConfig is what a contender for the lease of a fleet is made of.
 type CoordinatorConfig struct {
 	Key     ed25519.PrivateKey // of the fleet
 	Member  *Member            // of the same peer, whose pass is not needed
 	Service ServiceConfig
-	Propose Proposer // nil means Steps over Tunable
+	Propose Proposer // nil means Steps over Proposed
 	// Lease is how long a lease lasts; 0 means two intervals of the preset, or four times
 	// what the clocks and the overlay may be late. Settle is how
-	// long a claim takes to reach those who keep it; 0 means 10 s.
+	// long a claim takes to reach those who keep it; 0 means ten seconds, or an interval
+	// where that is shorter.
 	Lease, Settle time.Duration
 }
 
-// Coordinator is a candidate, and while it holds the lease, the coordinator.
+// Coordinator is a contender, and while it holds the lease, the coordinator.
 type Coordinator struct {
 	cfg      CoordinatorConfig
 	member   *Member
@@ -60,7 +61,7 @@ type Status struct {
 	Bulletin  fleet.Rank        `json:"bulletin"`
 }
 
-// NewCoordinator makes a candidate. Its journal is in the member's directory.
+// NewCoordinator makes a contender. Its journal is in the member's directory.
 func NewCoordinator(cfg CoordinatorConfig) (*Coordinator, error) {
 	if cfg.Service.Preset.Name == "" {
 		cfg.Service.Preset = tune.Field()
@@ -71,7 +72,7 @@ func NewCoordinator(cfg CoordinatorConfig) (*Coordinator, error) {
 	}
 	m := cfg.Member
 	if cfg.Settle == 0 {
-		cfg.Settle = 10 * time.Second
+		cfg.Settle = min(10*time.Second, interval)
 	}
 	if cfg.Lease == 0 {
 		cfg.Lease = min(max(2*interval, 4*(cfg.Settle+2*m.cfg.Skew)), fleet.MaxLease)
@@ -80,7 +81,7 @@ func NewCoordinator(cfg CoordinatorConfig) (*Coordinator, error) {
 		return nil, errors.New("fleet: the key is another fleet's")
 	}
 	if cfg.Propose == nil {
-		cfg.Propose = &Steps{Knobs: Tunable(), Seed: cfg.Service.Seed}
+		cfg.Propose = &Steps{Knobs: Proposed(m.cfg.Local.Set()), Seed: cfg.Service.Seed}
 	}
 	c := &Coordinator{cfg: cfg, member: m, fleet: m.cfg.Fleet}
 	var err error
@@ -168,7 +169,7 @@ func (c *Coordinator) act(ctx context.Context, action fleet.Action) {
 func (c *Coordinator) standing() {
 	if s := c.election.Standing(); s != c.said {
 		c.said = s
-		c.member.cfg.Say("fleet: this candidate is %s", s)
+		c.member.cfg.Say("fleet: this contender is %s", s)
 	}
 	term, _, leads := c.election.Lead(wall())
 	c.mu.Lock()

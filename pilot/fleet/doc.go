@@ -1,5 +1,5 @@
 // Package fleet tunes peers that run on machines of their own: a Member follows the
-// bulletins of a fleet and reports what it measured, a Coordinator is a candidate for
+// bulletins of a fleet and reports what it measured, a Coordinator contends for
 // the fleet's lease and, while it holds that, drives a tune.Service over the members.
 // A Lone tunes one peer that belongs to no fleet. What is said between them, and when
 // it is believed, is package tune/fleet.
@@ -49,6 +49,18 @@ func Requester() []string {
 		"lookup.alpha", "lookup.alpha_first", "lookup.strangers", "lookup.cover", "lookup.order", "lookup.price", "lookup.sure",
 		"lookup.refill", "lookup.soft_factor", "lookup.soft_slack", "lookup.hard",
 	}
+}
+
+// Proposed are the tunable knobs that a coordinator moves by itself. Those that touch
+// other peers are tried only if somebody wants it: all peers then take turns, which takes
+// a hundred blocks for a stage of one in a hundred.
+func Proposed(set *knob.Set) (names []string) {
+	for _, name := range Tunable() {
+		if k, ok := set.Lookup(name); ok && k.Scope != knob.Network {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // wall is the wall clock as package tune/fleet takes it.

@@ -364,14 +364,20 @@ func (m *Member) obey() error {
 			m.meter.runs(o)
 			m.cfg.Peer.Configure(o.Config)
 			m.mu.Lock()
+			same := m.running.Config.Set() != nil && m.running.Config.Equal(o.Config) && m.running.Arm == o.Arm && (m.running.Split == nil) == (o.Split == nil)
 			m.running = o
 			m.mu.Unlock()
-			m.cfg.Say("fleet: runs %s, %s: %s", o.Config.Hash(), o.Arm, o.Why)
+			if !same {
+				m.cfg.Say("fleet: runs %s, %s: %s", o.Config.Hash(), o.Arm, o.Why)
+			}
 		case fleet.Refuse:
 			m.mu.Lock()
+			again := o.Hash == m.refused.Hash && (o.Rank == m.refused.Rank || o.Hash != "")
 			m.refused = o
 			m.mu.Unlock()
-			m.cfg.Say("fleet: refused bulletin %v: %s", o.Rank, o.Why)
+			if !again {
+				m.cfg.Say("fleet: refused bulletin %v: %s", o.Rank, o.Why)
+			}
 		}
 	}
 }

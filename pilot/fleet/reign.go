@@ -18,7 +18,8 @@ const (
 	// refusedShare of the peers that refuse a candidate give it up for all.
 	refusedShare = 0.2
 	// gatherIntervals is for how long a new coordinator only listens.
-	gatherIntervals = 2
+	gatherIntervals = 4
+	maxWishes       = 16
 	lastEntries     = 8 // of the journal in a status
 )
 
@@ -54,7 +55,8 @@ func (r *reign) step(ctx context.Context, now time.Duration) error {
 	}
 	if r.conductor == nil {
 		if r.gathered == 0 {
-			r.gathered = r.intake.Interval(now) + gatherIntervals + 1
+			// Who has never heard a bulletin looks for one at his own pace.
+			r.gathered = r.intake.Interval(now+2*r.c.member.cfg.Poll) + gatherIntervals + 1
 		}
 		if r.intake.Interval(now) < r.gathered {
 			return nil
@@ -210,8 +212,11 @@ func (r *reign) wished(sealed []byte) bool {
 		return false
 	}
 	r.wish = w.Issued
+	if wishes, takes := r.c.cfg.Propose.(*Wishes); takes && w.Try != "" && len(wishes.First) < maxWishes {
+		wishes.First = append(wishes.First, w.Try)
+	}
 	r.conductor.orders = append(r.conductor.orders, w.Order)
-	r.c.member.cfg.Say("fleet: an order of the owner: %s", w.Order)
+	r.c.member.cfg.Say("fleet: an order of the owner: %s %s", w.Order, w.Try)
 	return true
 }
 

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -125,7 +127,7 @@ func (w *world) member(i int) *Member {
 	}
 	m, err := NewMember(MemberConfig{
 		Fleet: fleet.NameOf(w.key), Pass: pass, Courier: courier, Peer: w.peers[i], Local: w.local,
-		Dir: filepath.Join(w.dir, fmt.Sprint(i)), Skew: time.Second, Poll: 5 * time.Second, Seed: uint64(i), Say: w.say(i),
+		Dir: filepath.Join(w.dir, strconv.Itoa(i)), Skew: time.Second, Poll: 5 * time.Second, Seed: uint64(i), Say: w.say(i),
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -133,15 +135,15 @@ func (w *world) member(i int) *Member {
 	return m
 }
 
-// start makes all members, those before candidates are candidates, too, and runs them.
-func (w *world) start(candidates int, propose func(i int) Proposer) {
+// start makes all members, the first so many contend, too, and runs them.
+func (w *world) start(contenders int, propose func(i int) Proposer) {
 	w.t.Helper()
 	for i := range w.peers {
 		m := w.member(i)
 		w.members = append(w.members, m)
 		ctx, cancel := context.WithCancel(w.t.Context())
 		w.ends[i] = cancel
-		if i < candidates {
+		if i < contenders {
 			head, err := NewCoordinator(CoordinatorConfig{
 				Key: w.key, Member: m, Propose: propose(i), Lease: 30 * time.Second, Settle: 3 * time.Second,
 				Service: ServiceConfig{Preset: testPreset(), Schedule: -1, Soak: time.Minute, Cooldown: time.Hour, Seed: uint64(i)},
@@ -196,11 +198,7 @@ func (w *world) until(what string, limit time.Duration, holds func() bool) {
 func (w *world) told() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	text := ""
-	for _, s := range w.said[max(0, len(w.said)-60):] {
-		text += s + "\n"
-	}
-	return text
+	return strings.Join(w.said[max(0, len(w.said)-60):], "\n")
 }
 
 // close ends everything.
@@ -231,7 +229,7 @@ func (w *world) runs(name string) map[string]int {
 	return counts
 }
 
-// leaders are the candidates that lead.
+// leaders are the contenders that lead.
 func (w *world) leaders() (who []int) {
 	for i, head := range w.heads {
 		if head.Status().Standing == fleet.Leading {

@@ -1,5 +1,5 @@
 // Package fleet is what lets many peers be tuned by one of them: a lease that one
-// of several candidates holds, bulletins with the configuration that it signs, the
+// of several contenders holds, bulletins with the configuration that it signs, the
 // peers' own judgement of them, and reports that count once and only so much. It is
 // rules and words alone; package p2p carries the words, package pilot/fleet drives.
 //

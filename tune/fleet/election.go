@@ -7,7 +7,7 @@ import (
 	"github.com/shoalnet/shoal/stat"
 )
 
-// ElectionConfig is what a candidate is made of.
+// ElectionConfig is what a contender is made of.
 type ElectionConfig struct {
 	Self  Name
 	Addrs []string // where it is reached
@@ -29,7 +29,7 @@ func (c *ElectionConfig) check() error {
 	return nil
 }
 
-// Standing is what a candidate is.
+// Standing is what a contender is.
 type Standing string
 
 // The standings.
@@ -60,7 +60,7 @@ type Seen struct {
 // Claimed tells whether the overlay took a claim.
 type Claimed struct{ OK bool }
 
-// Election is one candidate for the lease of a fleet: a machine with one owner.
+// Election is one contender for the lease of a fleet: a machine with one owner.
 //
 // It reads the lease every third of its length. When that has expired by the skew it
 // waits a random while, claims the next term, and reads back after the settling time:
@@ -80,7 +80,7 @@ type Election struct {
 	floor    uint64        // no term up to it is claimed
 }
 
-// NewElection returns a candidate that has seen nothing.
+// NewElection returns a contender that has seen nothing.
 func NewElection(cfg ElectionConfig) (*Election, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -88,13 +88,13 @@ func NewElection(cfg ElectionConfig) (*Election, error) {
 	return &Election{cfg: cfg, dice: stat.NewStream(cfg.Seed, "fleet.election"), standing: Following}, nil
 }
 
-// Standing returns what the candidate is.
+// Standing returns what the contender is.
 func (e *Election) Standing() Standing { return e.standing }
 
 // Best returns the highest lease that was seen, the zero Lease if none was.
 func (e *Election) Best() Lease { return e.best }
 
-// Lead returns the term that the candidate leads, and until when it may act on it;
+// Lead returns the term that the contender leads, and until when it may act on it;
 // false if it does not lead.
 func (e *Election) Lead(now time.Duration) (term uint64, until time.Duration, ok bool) {
 	return e.held.Term, e.held.Expires, e.standing == Leading && now < e.held.Expires

@@ -83,6 +83,7 @@ type Follower struct {
 	cfg      FollowerConfig
 	guard    Guard
 	floor    Rank
+	heard    Rank // of the last bulletin, whether it was taken in or not
 	good     knob.Config
 	previous knob.Config
 	refused  []string
@@ -189,6 +190,7 @@ func (f *Follower) Measured(now time.Duration, h Health) {
 
 // Heard tells of a bulletin, whose signature has been verified.
 func (f *Follower) Heard(now time.Duration, b Bulletin) {
+	f.heard = b.Rank
 	switch c := b.Compare(f.floor); {
 	case c == 0:
 		return
@@ -301,7 +303,7 @@ func (f *Follower) refuse(hash, why string) {
 	if len(f.queue) >= maxQueued {
 		return
 	}
-	f.queue = append(f.queue, Refuse{Rank: f.floor, Hash: hash, Why: why})
+	f.queue = append(f.queue, Refuse{Rank: f.heard, Hash: hash, Why: why})
 }
 
 func (f *Follower) state() State {

@@ -29,7 +29,7 @@ func testSet(t testing.TB) *knob.Set {
 
 var testTunable = []string{"lookup.alpha", "lookup.hard", "lookup.order"}
 
-// scene holds candidates by their letters, and one follower.
+// scene holds contenders by their letters, and one follower.
 type scene struct {
 	now      time.Duration
 	overlay  Lease // what all of them read
@@ -42,7 +42,7 @@ type scene struct {
 
 // TestScenarios runs the files of testdata. Their commands:
 //
-//	candidates A B ...          of one fleet; leases of 60 s, a skew of 2 s, 3 s to settle
+//	contenders A B ...          of one fleet; leases of 60 s, a skew of 2 s, 3 s to settle
 //	ask A                       Ask until false
 //	see A [fail]                tell what the overlay has, or that it does not answer
 //	store A [fail]              the overlay takes the last claim, if it is the highest
@@ -63,7 +63,7 @@ func TestScenarios(t *testing.T) {
 			return ""
 		}
 		switch td.Cmd {
-		case "candidates":
+		case "contenders":
 			s = scene{now: epoch, who: map[string]*Election{}, claims: map[string]Lease{}}
 			for i, a := range td.CmdArgs {
 				e, err := NewElection(ElectionConfig{Self: nameOf(a.Key), Length: time.Minute, Skew: 2 * time.Second, Settle: 3 * time.Second, Seed: uint64(i)})

@@ -152,7 +152,8 @@ func OpenPass(fleet Name, sealed []byte) (p Pass, err error) {
 // Wish is an order of who has the fleet's key to whoever coordinates.
 type Wish struct {
 	Order  tune.Order    `json:"order"`
-	Issued time.Duration `json:"issued_ns"` // a coordinator obeys each once, and none that is older than MaxWish
+	Try    string        `json:"try,omitempty"` // beside optimize: the change, in lines "name = value", to try
+	Issued time.Duration `json:"issued_ns"`     // a coordinator obeys each once, and none that is older than MaxWish
 }
 
 // MaxWish is how old a wish may be, and how far its clock ahead.
@@ -166,5 +167,8 @@ func (w Wish) Seal(fleet ed25519.PrivateKey) ([]byte, error) {
 // OpenWish reads a wish that the fleet's key has signed.
 func OpenWish(fleet Name, sealed []byte) (w Wish, err error) {
 	err = open(kindWish, fleet, fleet, sealed, &w)
+	if err == nil && len(w.Try) > maxText {
+		err = fmt.Errorf("fleet: changes of more than %d bytes", maxText)
+	}
 	return w, err
 }
