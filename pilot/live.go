@@ -102,6 +102,8 @@ type ServiceView struct {
 	// IntervalS.
 	Forecasts []tune.Forecast `json:"forecasts"`
 	IntervalS float64         `json:"interval_s"`
+	// Holdout is all changes together against those that keep the first configuration.
+	Holdout tune.HoldoutReport `json:"holdout"`
 }
 
 // SearchView is how a search on the twin comes on.
@@ -253,7 +255,7 @@ func (l *Live) serving() {
 
 // service tells how a service stands.
 func (l *Live) service(m *tune.Service) {
-	view := &ServiceView{State: m.State(), Waiting: m.Waiting(), Gauges: m.Watch().Gauges(), Peers: m.Peers(), Forecasts: m.Watch().Forecasts(), IntervalS: (observed * interval).Seconds()}
+	view := &ServiceView{State: m.State(), Waiting: m.Waiting(), Gauges: m.Watch().Gauges(), Peers: m.Peers(), Forecasts: m.Watch().Forecasts(), IntervalS: (observed * interval).Seconds(), Holdout: m.Holdout()}
 	var report *tune.Report
 	if r := m.Rollout(); r != nil {
 		rep := r.Report()
