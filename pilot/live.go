@@ -52,6 +52,7 @@ type Live struct {
 	arms    [2]armSamples
 	lookups lookupRing
 	trials  []TrialView // the newest, bounded
+	costs   []CostView  // the newest, bounded
 	fleet   *Fleet      // nil once it closes
 	numbers *Fleet      // for the numbers of its peers, also afterwards
 	peers   peerCache

@@ -74,6 +74,7 @@ func (r *run) block(ctx context.Context, start time.Duration, count int, alone k
 		if r.observing {
 			whole = r.fleet.configured()
 		}
+		r.live.costed(whole, out[i].samples, used[i])
 		if r.onHeld != nil {
 			r.onHeld(heldInterval{out[i].samples, out[i].held, whole})
 		}

@@ -109,7 +109,7 @@ type service struct {
 	// heldEarly is what was compared with the holdout before there was a machine.
 	heldEarly []heldInterval
 	places    []float64 // mean round-trip time of each peer to the others
-	told      int // windows, of which late had no clean interval
+	told      int       // windows, of which late had no clean interval
 	late      int
 }
 
