@@ -62,6 +62,8 @@ type Fleet struct {
 	assignment tune.Assignment
 	arms       [2]knob.Config
 	running    []knob.Config // in force on each peer
+	held       []bool        // keeps frozen for good
+	frozen     knob.Config
 	// gone says who has left. It has no lock: it is read on event loops, for which those
 	// that hold mu wait.
 	gone []atomic.Bool
@@ -110,7 +112,7 @@ func StartFleet(ctx context.Context, cfg FleetConfig, progress func(started int)
 	f := &Fleet{
 		network: network, peers: make([]*p2p.Peer, cfg.Peers), began: time.Now(), index: map[key.ID]int{},
 		replication: cfg.Knobs.Int("kad.replication"), places: cfg.Latency, matrix: cfg.Matrix,
-		gone: make([]atomic.Bool, cfg.Peers), running: make([]knob.Config, cfg.Peers), arms: [2]knob.Config{cfg.Knobs, cfg.Knobs},
+		gone: make([]atomic.Bool, cfg.Peers), held: make([]bool, cfg.Peers), running: make([]knob.Config, cfg.Peers), arms: [2]knob.Config{cfg.Knobs, cfg.Knobs},
 	}
 	for i := range f.running {
 		f.running[i] = cfg.Knobs
@@ -258,6 +260,9 @@ func (f *Fleet) Expose(a tune.Assignment, baseline, tuned knob.Config) {
 			continue
 		}
 		want := f.arms[a.ArmOfPeer(i, len(f.peers))]
+		if f.held[i] {
+			want = f.frozen
+		}
 		if !f.running[i].Equal(want) {
 			f.running[i] = want
 			p.Configure(want)
@@ -284,6 +289,9 @@ func (f *Fleet) configured() knob.Config {
 func (f *Fleet) armOf(peer int, lookup uint64) (tune.Arm, knob.Config) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.held[peer] {
+		return tune.Baseline, knob.Config{}
+	}
 	switch f.assignment.Scope {
 	case knob.Request:
 		arm := f.assignment.Arm(lookup)

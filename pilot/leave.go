@@ -1,6 +1,7 @@
 package pilot
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"sync"
@@ -38,22 +39,30 @@ func (f *Fleet) Leave(peers []int) error {
 // farthest returns the quarter of the peers whose mean round-trip time to the others
 // is the greatest, by the links.
 func (f *Fleet) farthest() []int {
+	order := f.byDistance()
+	return order[:max(1, len(order)/4)]
+}
+
+// distances returns the mean round-trip time of each peer to the others, in seconds, by
+// the links.
+func (f *Fleet) distances() []float64 {
 	mean := make([]float64, len(f.peers))
-	order := make([]int, len(f.peers))
 	for i := range f.peers {
-		order[i] = i
 		for j := range f.peers {
-			mean[i] += f.places.RTT(i, j).Seconds()
+			mean[i] += f.places.RTT(i, j).Seconds() / float64(len(f.peers))
 		}
 	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		switch {
-		case mean[a] > mean[b]:
-			return -1
-		case mean[a] < mean[b]:
-			return 1
-		}
-		return 0
-	})
-	return order[:max(1, len(order)/4)]
+	return mean
+}
+
+// byDistance returns all peers by their mean round-trip time to the others, the farthest
+// first.
+func (f *Fleet) byDistance() []int {
+	mean := f.distances()
+	order := make([]int, len(f.peers))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(mean[b], mean[a]) })
+	return order
 }

@@ -52,6 +52,7 @@ type Live struct {
 	arms    [2]armSamples
 	lookups lookupRing
 	trials  []TrialView // the newest, bounded
+	costs   []CostView  // the newest, bounded
 	fleet   *Fleet      // nil once it closes
 	numbers *Fleet      // for the numbers of its peers, also afterwards
 	peers   peerCache
@@ -102,6 +103,8 @@ type ServiceView struct {
 	// IntervalS.
 	Forecasts []tune.Forecast `json:"forecasts"`
 	IntervalS float64         `json:"interval_s"`
+	// Holdout is all changes together against those that keep the first configuration.
+	Holdout tune.HoldoutReport `json:"holdout"`
 }
 
 // SearchView is how a search on the twin comes on.
@@ -253,7 +256,7 @@ func (l *Live) serving() {
 
 // service tells how a service stands.
 func (l *Live) service(m *tune.Service) {
-	view := &ServiceView{State: m.State(), Waiting: m.Waiting(), Gauges: m.Watch().Gauges(), Peers: m.Peers(), Forecasts: m.Watch().Forecasts(), IntervalS: (observed * interval).Seconds()}
+	view := &ServiceView{State: m.State(), Waiting: m.Waiting(), Gauges: m.Watch().Gauges(), Peers: m.Peers(), Forecasts: m.Watch().Forecasts(), IntervalS: (observed * interval).Seconds(), Holdout: m.Holdout()}
 	var report *tune.Report
 	if r := m.Rollout(); r != nil {
 		rep := r.Report()

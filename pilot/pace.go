@@ -25,6 +25,7 @@ type reading struct {
 	start   time.Duration
 	lagged  bool // an event loop was late while the interval's operations were under way
 	samples []lookupSample
+	held    []lookupSample // of the peers that are held out; not among samples
 }
 
 // block measures count intervals in a row from start. If the network ran one
@@ -51,6 +52,10 @@ func (r *run) block(ctx context.Context, start time.Duration, count int, alone k
 	late[count] = r.fleet.Lag() > LagLimit
 	for _, s := range samples {
 		i := int((s.began - start) / interval)
+		if r.fleet.holds(s.caller) {
+			out[i].held = append(out[i].held, s)
+			continue
+		}
 		out[i].samples = append(out[i].samples, s)
 	}
 	for i := range out {
@@ -62,12 +67,19 @@ func (r *run) block(ctx context.Context, start time.Duration, count int, alone k
 			m.add(out[i].samples)
 			m.spell(interval, used[i], r.fleet.MeanEntries(), succeeded(out[i].samples))
 		}
-		if out[i].lagged || r.notes == nil || alone.Set() == nil && !r.observing {
+		if out[i].lagged || alone.Set() == nil && !r.observing {
 			continue
 		}
 		whole := alone
 		if r.observing {
 			whole = r.fleet.configured()
+		}
+		r.live.costed(whole, out[i].samples, used[i])
+		if r.onHeld != nil {
+			r.onHeld(heldInterval{out[i].samples, out[i].held, whole})
+		}
+		if r.notes == nil {
+			continue
 		}
 		if err := r.notes.note(whole, out[i], used[i], r.fleet.MeanEntries()); err != nil {
 			return nil, err

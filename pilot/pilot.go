@@ -122,6 +122,9 @@ type run struct {
 	// observing has the intervals of a block without one configuration of its own noted
 	// under what the whole network runs.
 	observing bool
+	// onHeld, if not nil, is told every clean interval in which all but those that are held
+	// out ran one configuration.
+	onHeld func(heldInterval)
 }
 
 // Run goes round the loop once. When ctx ends it decides "interrupted" and

@@ -36,26 +36,28 @@ const observed = 3
 
 // Served is what a service did in a run. Its JSON names are stable.
 type Served struct {
-	Windows   []ServedWindow `json:"windows"` // one for each observation, in order
-	Changes   []Disturbance  `json:"disturbances"`
-	Studies   int            `json:"studies"`
-	Races     []RaceView     `json:"races"` // of learners, one for each study that came to it
-	Triggers  []tune.Trigger `json:"triggers"`
-	Promoted  int            `json:"promoted"`
-	Rolled    int            `json:"rolled_back"`
-	Rollout   *tune.Report   `json:"rollout"` // the last; null if there was none
-	First     string         `json:"first_config"`
-	Last      string         `json:"config"` // text forms
-	Knobs     []knob.Change  `json:"changes"`
-	Journal   []string       `json:"journal"` // in words, without the single cycles
-	WashoutS  float64        `json:"washout_s"`
-	RatePerS  float64        `json:"rate_per_s"`
-	Peers     int            `json:"peers"`
-	PeersLeft int            `json:"peers_left"`
-	Lagged    int            `json:"lagged_intervals"`
-	Seed      uint64         `json:"seed"`
-	Preset    string         `json:"preset"`
-	Dir       string         `json:"data"`
+	Windows  []ServedWindow `json:"windows"` // one for each observation, in order
+	Changes  []Disturbance  `json:"disturbances"`
+	Studies  int            `json:"studies"`
+	Races    []RaceView     `json:"races"` // of learners, one for each study that came to it
+	Triggers []tune.Trigger `json:"triggers"`
+	Promoted int            `json:"promoted"`
+	Rolled   int            `json:"rolled_back"`
+	Rollout  *tune.Report   `json:"rollout"` // the last; null if there was none
+	// Holdout is all changes together against those that keep the first configuration.
+	Holdout   tune.HoldoutReport `json:"holdout"`
+	First     string             `json:"first_config"`
+	Last      string             `json:"config"` // text forms
+	Knobs     []knob.Change      `json:"changes"`
+	Journal   []string           `json:"journal"` // in words, without the single cycles
+	WashoutS  float64            `json:"washout_s"`
+	RatePerS  float64            `json:"rate_per_s"`
+	Peers     int                `json:"peers"`
+	PeersLeft int                `json:"peers_left"`
+	Lagged    int                `json:"lagged_intervals"`
+	Seed      uint64             `json:"seed"`
+	Preset    string             `json:"preset"`
+	Dir       string             `json:"data"`
 }
 
 // ServedWindow is the network as a whole in one observation. Failures count at their
@@ -104,8 +106,11 @@ type service struct {
 	alike   *likeness
 	shelf   *study.Shelf
 	kept    library.Record // of the last study, until its rollout has ended
-	told    int            // windows, of which late had no clean interval
-	late    int
+	// heldEarly is what was compared with the holdout before there was a machine.
+	heldEarly []heldInterval
+	places    []float64 // mean round-trip time of each peer to the others
+	told      int       // windows, of which late had no clean interval
+	late      int
 }
 
 // Serve runs a network and a service that tunes it until the time is up or ctx ends.
@@ -163,6 +168,11 @@ func (s *service) serve(ctx context.Context, earlier []tune.Entry) error {
 	if err := r.start(ctx); err != nil {
 		return err
 	}
+	holdout, err := s.holdOut(earlier)
+	if err != nil {
+		return err
+	}
+	r.onHeld = s.compareHeld
 	work, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -179,19 +189,19 @@ func (s *service) serve(ctx context.Context, earlier []tune.Entry) error {
 	}
 	r.live.update(func(v *Snapshot) { v.RatePerS = &r.rate })
 	r.fleet.Configure(r.cfg.Baseline)
-	if err := s.begin(earlier); err != nil {
+	if err := s.begin(earlier, holdout); err != nil {
 		return err
 	}
 	return s.loop(ctx)
 }
 
 // begin makes the machine, with what an earlier run has left in the journal.
-func (s *service) begin(earlier []tune.Entry) error {
+func (s *service) begin(earlier []tune.Entry, holdout tune.HoldoutConfig) error {
 	r := s.run
 	var err error
 	s.machine, err = tune.NewService(tune.ServiceConfig{
 		Baseline: r.cfg.Baseline, Preset: r.cfg.Preset, Metric: "latency of gets", Peers: r.cfg.Peers,
-		LookupsPerSecond: r.rate / 2, Seed: r.cfg.Seed, Limits: s.limits(),
+		LookupsPerSecond: r.rate / 2, Seed: r.cfg.Seed, Limits: s.limits(), Holdout: holdout,
 		Watch: tune.WatchConfig{
 			Interval: observed * interval,
 			Metrics:  []tune.Metric{{Name: "latency of gets"}, {Name: "success", Better: tune.Higher}},
@@ -211,7 +221,10 @@ func (s *service) begin(earlier []tune.Entry) error {
 	if err := s.machine.Restore(earlier, time.Now().Add(-r.fleet.Now()).UnixNano()); err != nil {
 		return err
 	}
-	s.alike = newLikeness(r.fleet.Now())
+	for _, x := range s.heldEarly {
+		s.compareHeld(x)
+	}
+	s.heldEarly, s.alike = nil, newLikeness(r.fleet.Now())
 	r.live.serving()
 	if s.plan.First {
 		s.machine.Tell(r.fleet.Now(), tune.Triggered{Trigger: tune.Trigger{
@@ -493,6 +506,7 @@ func (s *service) conclude() {
 	}
 	out.Triggers = append(out.Triggers, s.machine.Triggers()...)
 	out.Promoted, out.Rolled = s.machine.Tally()
+	out.Holdout = s.machine.Holdout()
 	for i := range out.Changes {
 		s.assess(&out.Changes[i])
 	}

@@ -63,6 +63,10 @@ func TestService(t *testing.T) {
 		t.Errorf("%d promoted, changes %v", s.Promoted, s.Knobs)
 	}
 	checkRaces(t, s)
+	if h := s.Holdout; h.Peers != 1 || h.Before == 0 || h.Frozen == "" {
+		t.Errorf("holdout %+v", h)
+	}
+	t.Log(s.Holdout.Text())
 	d := s.Changes[1]
 	if s.PeersLeft != 22 || d.BackS == nil || *d.BackS > 45 || d.SuccessEnd == nil || *d.SuccessEnd < 0.95 {
 		t.Errorf("%d peers left, %s", s.PeersLeft, d.Words())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -157,6 +158,11 @@ func (w *workload) change() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.regime, w.callers = 1, w.fleet.farthest()
+	for i := range w.fleet.peers { // who is held out and does not call tells nothing
+		if w.fleet.holds(i) && !slices.Contains(w.callers, i) {
+			w.callers = append(w.callers, i)
+		}
+	}
 }
 
 // mix returns the eighths of the operations up to which they are finds and provides;

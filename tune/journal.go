@@ -32,6 +32,7 @@ const (
 	KindTrigger  = "trigger"  // a service has a reason to tune
 	KindStudy    = "study"    // it begins to look for a candidate
 	KindProposal = "proposal" // what the study found, or why nothing
+	KindHoldout  = "holdout"  // how the network is against those that keep the first configuration
 	KindOrder    = "order"    // a person gave an order and said why
 	KindNote     = "note"     // anything else that a person may want to know
 	KindDecision = "decision" // the rollout is decided: promote or roll back follows this

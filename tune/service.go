@@ -66,6 +66,7 @@ type ServiceConfig struct {
 	Day              time.Duration // the span of the two limits that follow; 24 hours
 	MaxRollouts      int           // in a Day; 3
 	MaxRollbacks     int           // in a Day; 2
+	Holdout          HoldoutConfig // who keeps the first configuration; nobody by default
 	Seed             uint64
 	Turns            bool // of the rollouts
 }
@@ -126,6 +127,8 @@ type Service struct {
 	before   knob.Config // what ran before the promotion that soaks
 	now      time.Duration
 	history  history
+	holdout  holdout
+	asked    bool
 	ignored  int
 	triggers []Trigger // the newest, bounded by maxTimes
 	said     string    // why it waits, so that it is said once
@@ -140,7 +143,9 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Service{cfg: cfg, watch: watch, state: ServiceIdle, history: history{good: cfg.Baseline.String()}}, nil
+	return &Service{
+		cfg: cfg, watch: watch, state: ServiceIdle, history: history{good: cfg.Baseline.String()}, holdout: holdout{cfg: cfg.Holdout},
+	}, nil
 }
 
 // Restore takes the entries of a journal before the service begins. Their times are
@@ -150,6 +155,9 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 func (s *Service) Restore(entries []Entry, at int64) error {
 	for _, e := range entries {
 		s.history.take(e, time.Duration(e.AtNanos-at), &s.cfg)
+		if e.Kind == KindHoldout {
+			s.holdout.take(e)
+		}
 	}
 	if at := s.history.foretold; at != nil {
 		s.watch.foretold, s.watch.foretoldAt = true, *at
@@ -178,6 +186,9 @@ func (s *Service) Rollout() *Rollout { return s.rollout }
 // Watch returns what looks for reasons. The caller only reads it.
 func (s *Service) Watch() *Watch { return s.watch }
 
+// Holdout returns how the network is against those that keep the first configuration.
+func (s *Service) Holdout() HoldoutReport { return s.holdout.report() }
+
 // Peers returns how many peers take part.
 func (s *Service) Peers() int { return s.cfg.Peers }
 
@@ -203,6 +214,10 @@ func (s *Service) Settle(limits Limits, lookupsPerSecond float64) {
 // Ask returns the next thing to do; false if there is nothing to do now.
 func (s *Service) Ask(now time.Duration) (Command, bool) {
 	s.now = max(s.now, now)
+	if !s.asked { // who is held out must outlive a crash
+		s.asked = true
+		s.note(s.now)
+	}
 	for len(s.queue) == 0 {
 		if !s.step(s.now) {
 			return nil, false
@@ -238,6 +253,10 @@ func (s *Service) Tell(now time.Duration, e Event) {
 	switch e := e.(type) {
 	case Observed:
 		s.observe(s.now, e.Observation)
+	case Held:
+		if s.state == ServiceRollout || !s.holdout.tell(e, s.cfg.Baseline) {
+			s.ignored++
+		}
 	case Studied:
 		if s.state != ServiceStudying || e.Number != s.study.Number {
 			s.ignored++
@@ -276,6 +295,7 @@ func (s *Service) observe(now time.Duration, o Observation) {
 // spoil rolls a promotion back in whose soak a loss came.
 func (s *Service) spoil(now time.Duration, t Trigger) {
 	good := s.before
+	s.note(now)
 	s.record(now, KindDecision, "rolled_back: in its soak, "+t.Text, decisionData{RolledBack})
 	s.queue = append(s.queue, RollBack{Hash: good.Hash(), Why: t.Text})
 	s.record(now, KindEnd, "rolled_back: to what ran before the promotion", endData{Decision: RolledBack, Good: good.String(), Knobs: changed(s.before, s.cfg.Baseline)})
@@ -297,6 +317,8 @@ func (s *Service) ordered(now time.Duration, o Ordered) {
 			s.record(now, KindOrder, o.text(), o)
 		}
 		s.spoil(now, Trigger{Kind: TriggerManual, Text: "a person ordered it"})
+	case o.Order == OrderInterrupt && s.state != ServiceRollout:
+		s.note(now) // the world ends
 	case s.state == ServiceRollout:
 		s.rollout.Tell(now, o)
 	default:
@@ -323,6 +345,7 @@ func (s *Service) step(now time.Duration) bool {
 			return false
 		}
 		s.record(now, KindNote, fmt.Sprintf("the candidate has soaked for %v: it is the new baseline", s.cfg.Soak), noteData{})
+		s.note(now)
 		s.state = ServiceIdle
 		return true
 	}
@@ -340,6 +363,9 @@ func (s *Service) pass(now time.Duration) bool {
 	}
 	rep := s.rollout.Report()
 	if rep.Decision != Promoted {
+		if rep.Decision == Stopped {
+			s.note(now)
+		}
 		s.close(now)
 		return true
 	}

@@ -3,7 +3,7 @@ package web
 import "time"
 
 // Item is something that happened. The board keeps the last of each stream: Entry,
-// Cycle, Lookup, Trial, TableChange or Sample.
+// Cycle, Lookup, Trial, TableChange, Sample or Cost.
 type Item interface {
 	stream() string
 	number() uint64 // within the stream, growing
@@ -17,6 +17,7 @@ var kept = map[string]int{
 	Trial{}.stream():       4096,
 	TableChange{}.stream(): 256,
 	Sample{}.stream():      900,
+	Cost{}.stream():        1024,
 }
 
 // MaxHops is how many requests of a lookup are shown; a usual one has thirty.

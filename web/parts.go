@@ -3,8 +3,8 @@ package web
 import "time"
 
 // Part is something of which the board keeps the last value: Subject, Run, Arms,
-// Shape, Peers, Fleet, Search, Sensitivity, Limits, Alarms, Watch, Knobs,
-// Health or Table.
+// Shape, Peers, Fleet, Search, Sensitivity, Limits, Alarms, Watch, Race, Library,
+// Forecasts, Holdout, Knobs, Health or Table.
 type Part interface{ part() string }
 
 // Estimate is a figure with its 95 % interval. A bound is null where none is known.

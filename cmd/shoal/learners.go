@@ -7,6 +7,7 @@ import (
 	"math"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -51,7 +52,7 @@ it finds is kept there.`,
 		Args: wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.tuneLearners(cmd, &f) },
 	}
-	f.worldFlags.bind(cmd.Flags())
+	f.bind(cmd.Flags())
 	cmd.Flags().IntVar(&f.budget, "budget", 600, "evaluations of 1,000 lookups in all, re-measurements among them")
 	cmd.Flags().StringSliceVar(&f.racers, "racers", learners.Names(), "who takes part, in the order of trying: a small budget drops the last")
 	cmd.Flags().StringVar(&f.library, "library", "", "`file` of the study library to begin from and to add to")
@@ -73,7 +74,7 @@ func (a *app) tuneLearners(cmd *cobra.Command, f *learnersFlags) error {
 	if f.workers < 1 {
 		return usagef("--workers %d: want 1 or more", f.workers)
 	}
-	if err := f.worldFlags.read(cmd.Flags()); err != nil {
+	if err := f.read(cmd.Flags()); err != nil {
 		return err
 	}
 	pool := lab.Local(pilot.Evaluator{World: f.cfg}.Table(), f.workers)
@@ -130,7 +131,7 @@ func (a *app) consult(f *learnersFlags, cfg *pilot.LearnConfig, out *learned) (*
 func writeLearned(w io.Writer, l *learned, repeat string) error {
 	t := newTextTable("racer", "evaluations", "least score", "chosen at", "measured again", "95 %", "holds")
 	for _, r := range l.Race.Racers {
-		cells := []string{r.Name, fmt.Sprint(r.Measurements), "-", "-", "-", "-", r.Hash}
+		cells := []string{r.Name, strconv.Itoa(r.Measurements), "-", "-", "-", "-", r.Hash}
 		if n := len(r.Curve); n > 0 {
 			cells[2] = fmt.Sprintf("%.3f", r.Curve[n-1].Best)
 		}

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/shoalnet/shoal/pilot"
 	"github.com/shoalnet/shoal/pilot/report"
 	"github.com/shoalnet/shoal/store"
+	"github.com/shoalnet/shoal/tune"
 )
 
 func newTuneReportCommand(a *app) *cobra.Command {
@@ -19,7 +23,8 @@ func newTuneReportCommand(a *app) *cobra.Command {
 		Short: "Before and after, with intervals and verdicts, and what was saved, from the history of a data directory",
 		Long: `Compares two configurations by what was measured while the whole network ran each:
 latency, throughput, errors, processor, memory, network and, at prices that you set,
-the cost of a request. Improvements have their sign: above 0 is better. Intervals
+the cost of a request, and all changes together against the peers that keep the first
+configuration. Improvements have their sign: above 0 is better. Intervals
 are of 95 of 100 resamplings of the measured intervals. Without prices there is no
 ledger of costs.`,
 		Example: `  shoal up --data DIR && shoal tune report DIR
@@ -57,10 +62,43 @@ func (a *app) tuneReport(cmd *cobra.Command, dir string, cfg report.Config) erro
 	if err != nil {
 		return err
 	}
-	if a.json {
-		return a.printJSON(r)
+	held, text, err := heldOut(dir)
+	if err != nil {
+		return err
 	}
-	return writeReport(a.stdout, r)
+	if a.json {
+		return a.printJSON(struct {
+			*report.Report
+			Holdout *tune.HoldoutReport `json:"holdout"` // null without a service's journal
+		}{r, held})
+	}
+	if err := writeReport(a.stdout, r); err != nil || held == nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.stdout, "\nAll changes together, %s.\n", text)
+	return err
+}
+
+// heldOut returns what the journal of a data directory says last of the peers that keep
+// the first configuration, nil if it says nothing.
+func heldOut(dir string) (*tune.HoldoutReport, string, error) {
+	data, err := os.ReadFile(filepath.Join(dir, pilot.JournalName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, "", nil
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	var j tune.Journal
+	entries, _, err := j.Load(data)
+	if err != nil {
+		return nil, "", err
+	}
+	held, text, ok := tune.LastHoldout(entries)
+	if !ok || held.Peers == 0 {
+		return nil, "", nil
+	}
+	return &held, text, nil
 }
 
 func writeReport(w io.Writer, r *report.Report) error {

@@ -2,11 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/shoalnet/shoal/store"
+	"github.com/shoalnet/shoal/tune"
 )
 
 func TestTuneReport(t *testing.T) {
@@ -37,6 +40,20 @@ func TestTuneReport(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(out), &got); code != exitOK || err != nil || got.Rows[0].Verdict != "better" {
 		t.Fatalf("status %d, %v: %s%s", code, err, out, errs)
+	}
+	if strings.Contains(out, `"holdout": {`) {
+		t.Errorf("a holdout without a journal: %s", out)
+	}
+	var j tune.Journal
+	line, err := j.Append(tune.Entry{Kind: tune.KindHoldout, Text: "against 3 peers", Data: []byte(`{"report":{"peers":3,"ratio":0.5}}`)})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "journal"), line, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, out, _ := shoal(t, "tune", "report", dir); !strings.Contains(out, "All changes together, against 3 peers.") {
+		t.Errorf("no holdout: %s", out)
 	}
 	for _, bad := range [][]string{{t.TempDir()}, {dir, "--price-cpu", "-1"}, {}} {
 		if code, _, errs := shoal(t, append([]string{"tune", "report"}, bad...)...); code != exitUsage {

@@ -89,6 +89,12 @@ func writeServed(w io.Writer, s *pilot.Served) error {
 		fmt.Fprintf(&b, "%s at %.0f s: %s\n", d.Kind, d.AtS, d.Words())
 	}
 	fmt.Fprintf(&b, "%d studies, %d promoted, %d rolled back\n", s.Studies, s.Promoted, s.Rolled)
+	for _, r := range s.Races {
+		fmt.Fprintf(&b, "study %d: %s\n", r.Study, r.Why)
+	}
+	if s.Holdout.Peers > 0 {
+		fmt.Fprintf(&b, "%s\n", s.Holdout.Text())
+	}
 	writeChanges(&b, s.Knobs)
 	b.WriteString("\nThe journal:\n")
 	for _, line := range s.Journal {

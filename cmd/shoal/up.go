@@ -36,6 +36,7 @@ type upFlags struct {
 	serve     bool
 	first     bool
 	preset    string
+	library   string
 }
 
 func newUpCommand(a *app) *cobra.Command {
@@ -82,6 +83,7 @@ word in the middle instead. What the service did and why stands in the journal.`
 	cmd.Flags().BoolVar(&f.serve, "serve", false, "go on as a service, whatever --for")
 	cmd.Flags().BoolVar(&f.first, "first", false, "have the service study the network at once, without another reason")
 	cmd.Flags().StringVar(&f.preset, "preset", "bench", "how a candidate is proven: bench, or one of the field, which take days")
+	cmd.Flags().StringVar(&f.library, "library", "", "`file` of the study library of a service (default: library in the data directory)")
 	cmd.Flags().StringVar(&f.dir, "data", "", "`directory` for journal, log and result (default: a new temporary one, printed)")
 	return cmd
 }
@@ -180,6 +182,7 @@ func (a *app) upConfig(f upFlags) (pilot.Config, error) {
 	cfg = pilot.Config{
 		Peers: f.peers, For: f.length, Rate: f.rate, Seed: f.seed,
 		Reference: set.Default(), Workers: runtime.NumCPU(), Dir: f.dir, History: true,
+		Library: f.library,
 	}
 	if cfg.Baseline, err = presetNamed(set, f.from); err != nil {
 		return cfg, err
@@ -214,7 +217,7 @@ func (f upFlags) given() string {
 	if f.rate > 0 {
 		fmt.Fprintf(&b, " --rate %v", f.rate)
 	}
-	for _, flag := range [][2]string{{"latency", f.latency}, {"candidate", f.candidate}} {
+	for _, flag := range [][2]string{{"latency", f.latency}, {"candidate", f.candidate}, {"library", f.library}} {
 		if flag[1] != "" {
 			fmt.Fprintf(&b, " --%s %s", flag[0], flag[1])
 		}

@@ -166,7 +166,7 @@ func (u *upWindow) watch(s *pilot.Snapshot) web.Alarms {
 // search is the part Search.
 func (u *upWindow) search(v *pilot.SearchView) web.Search {
 	out := web.Search{
-		Family: "nsga3", Budget: v.Total, Done: v.Done, BaselineMS: v.BaseMS, BestMS: v.BestMS, Steps: []web.Progress{},
+		Family: pilot.DefaultFamily, Budget: v.Total, Done: v.Done, BaselineMS: v.BaseMS, BestMS: v.BestMS, Steps: []web.Progress{},
 		Constraints: []string{
 			fmt.Sprintf("at most %g times the incumbent's table entries", pilot.MaxEntries), "no more messages per lookup than the incumbent", "no lower success than half a point below the incumbent's",
 		},

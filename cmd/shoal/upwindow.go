@@ -151,12 +151,17 @@ func (u *upWindow) look(b *web.Board) {
 	if v := s.Service; v != nil {
 		b.Put(watchOf(v))
 	}
+	u.putStudy(b, &s)
 	b.Put(u.run(&s))
 	b.Put(u.limits(&s))
 	b.Put(u.watch(&s))
 	u.putArms(b, &s)
 	if v := s.Search; v.Total > 0 {
-		b.Put(u.search(&v))
+		search := u.search(&v)
+		if s.Race != nil {
+			search.Family = "a race of learners"
+		}
+		b.Put(search)
 	}
 	u.putTrials(b)
 	u.putPeers(b)

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -99,7 +99,7 @@ func TestShelf(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "deep", ShelfName)
 	s := open(t, path)
 	for i := range 3 {
-		if added, err := s.Add(record(s.Site(), fmt.Sprint(i))); !added || err != nil {
+		if added, err := s.Add(record(s.Site(), strconv.Itoa(i))); !added || err != nil {
 			t.Fatal(added, err)
 		}
 	}

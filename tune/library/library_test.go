@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"strconv"
 	"testing"
 
 	"github.com/shoalnet/shoal/stat"
@@ -63,7 +64,7 @@ func TestFingerprint(t *testing.T) {
 func TestNearest(t *testing.T) {
 	var l Library
 	for i := range 11 {
-		add(t, &l, recordOf("a", fmt.Sprint(i), float64(i)/10))
+		add(t, &l, recordOf("a", strconv.Itoa(i), float64(i)/10))
 	}
 	var names []string
 	for _, m := range l.Nearest(workload(0.32), 3) {
@@ -93,7 +94,7 @@ func TestMergeIsRobust(t *testing.T) {
 			for own := range 4 {
 				found = append(found, Found{fmt.Sprint("own", liar, study, own), 0.01, 0.01, 0.01})
 			}
-			add(t, &l, recordOf(fmt.Sprint("a liar", liar), fmt.Sprint(study), 0.3, found...))
+			add(t, &l, recordOf(fmt.Sprint("a liar", liar), strconv.Itoa(study), 0.3, found...))
 		}
 	}
 	var good *Start
@@ -132,7 +133,7 @@ func TestOrder(t *testing.T) {
 		t.Errorf("an empty library orders: %+v", s)
 	}
 	for i := range 20 {
-		r := recordOf("a", fmt.Sprint(i), 0.3)
+		r := recordOf("a", strconv.Itoa(i), 0.3)
 		r.Site = fmt.Sprint("site", i%7)
 		r.Racers = []Raced{{"one", 1}, {"two", 0.6}, {"three", 0.9}}
 		if i%2 == 1 {

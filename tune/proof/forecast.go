@@ -87,11 +87,7 @@ func (t *trial) creeping(n int) error {
 			if err != nil {
 				return err
 			}
-			lead, err := w.lead()
-			if err != nil {
-				return err
-			}
-			hours := lead / 12
+			hours := w.lead() / 12
 			if ahead == 0 {
 				without = append(without, hours)
 				continue
@@ -116,7 +112,7 @@ func middleOf(xs []float64) float64 {
 }
 
 // lead returns how many intervals before the line there was a reason: below 0 after it.
-func (w *watcher) lead() (float64, error) {
+func (w *watcher) lead() float64 {
 	for range 4 * dayIntervals {
 		if len(w.next(0, 0)) > 0 {
 			w.watch.Rebase()
@@ -127,9 +123,9 @@ func (w *watcher) lead() (float64, error) {
 		loss := math.Log(1.05) * float64(i+1) / creep
 		for _, trigger := range w.next(0, loss) {
 			if trigger.Kind == tune.TriggerForecast || trigger.Kind == tune.TriggerLoss {
-				return float64(creep - i - 1), nil
+				return float64(creep - i - 1)
 			}
 		}
 	}
-	return -patience, nil
+	return -patience
 }

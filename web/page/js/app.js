@@ -10,11 +10,12 @@ import { lookups } from "./views/lookups.js";
 import { shape } from "./views/shape.js";
 import { rollout } from "./views/rollout.js";
 import { search } from "./views/search.js";
+import { learning } from "./views/learning.js";
 import { journal } from "./views/journal.js";
 import { knobs } from "./views/knobs.js";
 import { peer, table } from "./views/peer.js";
 
-const bounds = { journal: 4096, cycles: 1024, lookups: 128, trials: 4096, changes: 256, samples: 900 };
+const bounds = { journal: 4096, cycles: 1024, lookups: 128, trials: 4096, changes: 256, samples: 900, costs: 1024 };
 const streams = Object.keys(bounds);
 const PACE_MS = 120; // between two drawings of what changed
 const state = {};
@@ -30,6 +31,7 @@ const all = [
   { id: "overview", name: "Overview", make: peer, when: (s) => s.subject?.kind === "node", title: "How this peer is" },
   { id: "rollout", name: "Rollout", make: rollout, when: (s) => s.run, title: "From canary to all" },
   { id: "search", name: "Search", make: search, when: (s) => s.search, title: "Search on the twin" },
+  { id: "learning", name: "Learning", make: learning, when: (s) => s.race, title: "Who learns best" },
   { id: "shape", name: "Shape", make: shape, when: (s) => s.shape, title: "Shape of the routing tables" },
   { id: "table", name: "Table", make: table, when: (s) => s.table, title: "Routing table" },
   { id: "lookups", name: "Lookups", make: lookups, when: (s) => s.run || s.health, title: "Lookups, hop by hop" },

@@ -208,3 +208,43 @@ export function spark(values, { width = 300, height = 64, label, least }) {
   out.append(svg("line", { class: "axis", x1: 0, x2: width, y1: height - 2, y2: height - 2 }), svg("path", { class: "path", d }));
   return out;
 }
+
+// curves draws several falling lines with their names at their ends: [{name, points:
+// [[x, ratio]], won}].
+export function curves(lines, { width = 960, height = 300, unit, label }) {
+  const left = 46,
+    right = width < 450 ? 12 : 190,
+    top = 12,
+    bottom = 38;
+  const all = lines.flatMap((l) => l.points.map((p) => p[1])).concat([1]);
+  const least = Math.min(...all) * 0.97,
+    most = Math.min(Math.max(...all), 1.5) * 1.02;
+  const far = Math.max(...lines.flatMap((l) => l.points.map((p) => p[0])), 2);
+  const x = (v) => left + ((width - left - right) * v) / far,
+    y = (v) => top + ((height - top - bottom) * (most - Math.min(Math.max(v, least), most))) / (most - least || 1);
+  const out = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
+  for (const t of ticks(least, most, 5))
+    out.append(
+      svg("line", { class: "axis", x1: left, x2: width - right, y1: y(t), y2: y(t) }),
+      svg("text", { x: left - 8, y: y(t) + 4, "text-anchor": "end" }, t.toFixed(2)),
+    );
+  for (const t of ticks(0, far, width < 450 ? 4 : 7)) out.append(svg("text", { x: x(t), y: height - 18, "text-anchor": "middle" }, tick(t)));
+  out.append(
+    svg("text", { x: width - right, y: height - 3, "text-anchor": "end" }, unit),
+    svg("line", { class: "one", x1: left, x2: width - right, y1: y(1), y2: y(1) }),
+  );
+  const ends = lines.map((l, i) => ({ i, at: y(l.points.at(-1)[1]) })).sort((a, b) => a.at - b.at);
+  ends.forEach((e, k) => {
+    if (k && e.at < ends[k - 1].at + 15) e.at = ends[k - 1].at + 15;
+  });
+  for (const { i, at } of ends) {
+    const l = lines[i];
+    let d = "";
+    l.points.forEach(([n, v], k) => {
+      d += k ? `H${x(n)}V${y(v)}` : `M${x(n)},${y(v)}`;
+    });
+    out.append(svg("path", { class: "path", d, opacity: l.won ? 1 : 0.35 + 0.08 * (i % 3), "stroke-dasharray": l.won ? null : [null, "6 3", "2 3"][i % 3] }));
+    if (right > 100) out.append(svg("text", { class: l.won ? "strong" : null, x: width - right + 8, y: at + 4 }, l.name));
+  }
+  return out;
+}

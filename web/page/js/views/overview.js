@@ -18,6 +18,8 @@ import {
   words,
 } from "../format.js";
 
+import { outlook } from "./outlook.js";
+
 // A run that goes round once ends, a service watches.
 const phases = [
   ["starting", "Start"],
@@ -47,9 +49,10 @@ export function overview({ map, go }) {
   const facts = el("dl", { class: "facts" });
   const watched = el("div", {});
   const watchCard = card("What is looked out for", "a bar that is full is a reason to tune", "w12", watched);
+  const ahead = outlook();
   const newsCard = card("Latest in the journal", null, "w4", news, el("p", {}, el("a", { href: "#/journal" }, "All of it")));
   return {
-    nodes: [hero, tiles, mapCard, newsCard, watchCard, card("This network", null, "w12", facts)],
+    nodes: [hero, tiles, mapCard, newsCard, watchCard, ...ahead.nodes, card("This network", null, "w12", facts)],
     update(s, changed) {
       const any = (...names) => changed.has("all") || names.some((n) => changed.has(n));
       if (any("run", "search")) replace(hero, lead(s.run, s.search));
@@ -71,6 +74,7 @@ export function overview({ map, go }) {
           );
         }
       }
+      ahead.update(s, any);
       watchCard.hidden = !s.watch;
       if (any("watch") && s.watch) replace(watched, watching(s.watch));
       if (any("subject"))
