@@ -12,6 +12,8 @@ type niching struct {
 	generation
 	size   int
 	people []settler
+	spare  []int                          // people who are spare, or were
+	age    int                            // generations
 	plans  []nichePlan                    // of the brood; none while the first population is made
 	scales []float64                      // of the coordinates, in distances
 	choice []bool                         // coordinates without arithmetic
@@ -22,6 +24,7 @@ type niching struct {
 type settler struct {
 	*individual
 	reach float64
+	spare bool // somebody better stands where it does: its place is for who finds another
 }
 
 // nichePlan says how a child was made.
@@ -55,6 +58,8 @@ const (
 	nicheRounds   = 200  // generations that a budget should last for
 	nicheUp       = 2.0  // a step that won makes the next so much longer
 	nicheSpent    = 1e-8 // a person of shorter steps has come down
+	nicheFine     = 0.25 // of the spacing: who makes shorter steps knows its own place
+	nicheRest     = 8    // generations from one search for spare people to the next
 )
 
 // nicheDown shortens a step that lost: one in five that wins keeps the length.
@@ -72,6 +77,11 @@ var nicheDown = math.Pow(nicheUp, -0.25)
 //     instead.
 //   - Every fourth is a difference among the nearest of its parent (Qu, Suganthan and
 //     Liang, IEEE TEVC 16(5), 2012), every fourth among all, as Thomsen's are.
+//
+// In the end many would stand on one peak, and who is on the slope of a free one loses
+// to its neighbour on the top of the next. So who makes small steps and has somebody
+// better within two of them is spare: its place is for a child that lost but is farther
+// than that from its nearest, and makes steps of half that distance at first.
 //
 // Without Settings.Population there are as many people as the budget feeds for 200
 // generations, 50 to 1,000. Distances between shapes weigh bucket j of n by
@@ -136,7 +146,7 @@ func (n *niching) spacing() float64 {
 func (n *niching) settleDown(done []*individual) []*individual {
 	if n.plans == nil { // the opening, then the rest of the first population
 		for _, one := range done {
-			n.people = append(n.people, settler{one, n.spacing()})
+			n.people = append(n.people, settler{individual: one, reach: n.spacing()})
 		}
 		if missing := n.size - len(n.people); missing > 0 {
 			return n.firstOf(missing)
@@ -157,6 +167,9 @@ func (n *niching) settleDown(done []*individual) []*individual {
 // that it is no worse than.
 func (n *niching) crowd(done []*individual) {
 	value := n.fitness()
+	if n.age++; n.age%nicheRest == 0 {
+		n.findSpare(value)
+	}
 	for c, child := range done {
 		plan, reach := n.plans[c], n.spacing()
 		parent := &n.people[plan.parent]
@@ -171,15 +184,53 @@ func (n *niching) crowd(done []*individual) {
 		if child.scores == nil {
 			continue
 		}
-		if at := n.nearest(child); value(child.scores) <= value(n.people[at].scores) {
-			n.people[at] = settler{child, reach}
+		at, far := n.nearest(child)
+		if value(child.scores) <= value(n.people[at].scores) {
+			n.people[at] = settler{individual: child, reach: reach}
+		} else if !n.people[at].reaches(far) {
+			n.settle(child, min(math.Sqrt(far)/2, n.spacing()))
 		}
 	}
 }
 
-// nearest returns the person nearest to a child. It is where the time goes.
-func (n *niching) nearest(child *individual) int {
-	at, least := 0, math.Inf(1)
+// reaches reports whether a squared distance is within two steps.
+func (s *settler) reaches(far float64) bool { return far <= 4*s.reach*s.reach }
+
+// settle gives a child the place of somebody spare, if there is one.
+func (n *niching) settle(child *individual, reach float64) {
+	for len(n.spare) > 0 {
+		at := n.spare[len(n.spare)-1]
+		n.spare = n.spare[:len(n.spare)-1]
+		if n.people[at].spare { // else a child that won has taken the place
+			n.people[at] = settler{individual: child, reach: reach}
+			return
+		}
+	}
+}
+
+// findSpare marks who stands where somebody better does.
+func (n *niching) findSpare(value func(scores []float64) float64) {
+	for i := range n.people {
+		one := &n.people[i]
+		if one.spare || one.reach > nicheFine*n.spacing() {
+			continue
+		}
+		mine := value(one.scores)
+		for j := range n.people {
+			other := &n.people[j]
+			if j != i && !other.spare && one.reaches(n.apart(one.at, other.at)) && value(other.scores) <= mine {
+				one.spare = true
+				n.spare = append(n.spare, i)
+				break
+			}
+		}
+	}
+}
+
+// nearest returns the person nearest to a child, and the squared distance. It is where
+// the time goes.
+func (n *niching) nearest(child *individual) (at int, least float64) {
+	at, least = 0, math.Inf(1)
 	for i := range n.people {
 		sum, x := 0.0, n.people[i].at
 		for k, v := range child.at {
@@ -195,7 +246,7 @@ func (n *niching) nearest(child *individual) int {
 			at, least = i, sum
 		}
 	}
-	return at
+	return at, least
 }
 
 // child returns a child of person i or, every second time, of a better one.
