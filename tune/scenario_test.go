@@ -24,7 +24,7 @@ type scene struct {
 
 // TestScenarios runs the files of testdata. Their commands:
 //
-//	new scope=S peers=N budget=D gate=N approve=1 holdempty=1
+//	new scope=S peers=N budget=D gate=N approve=1 holdempty=1 turns=1
 //	                                a rollout of the preset bench: gate is the number of a
 //	                                stage that waits, approve has the promotion wait
 //	ask                             Ask until false
@@ -84,6 +84,7 @@ func newScene(t *testing.T, td *datadriven.TestData) *Rollout {
 		opts.Preset.Stages[gate-1].Gate = true
 	}
 	opts.Preset.ApprovePromotion = script.ArgInt(t, td, "approve", 0) == 1
+	opts.Turns = script.ArgInt(t, td, "turns", 0) == 1
 	opts.Preset.HoldEmpty = script.ArgInt(t, td, "holdempty", 0) == 1
 	return start(t, opts)
 }

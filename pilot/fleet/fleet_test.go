@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/node/kad"
 	"github.com/shoalnet/shoal/p2p"
 	"github.com/shoalnet/shoal/tune"
 	"github.com/shoalnet/shoal/tune/fleet"
@@ -228,4 +229,55 @@ func FuzzErrand(f *testing.F) {
 func (w *world) kill(i int) {
 	w.network.Kill(i)
 	w.ends[i]()
+}
+
+// TestParted: a network that falls in two has two coordinators, one a side. No peer ever
+// goes back in rank, and once the network is whole there is one coordinator and one
+// configuration.
+func TestParted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 16, slowLookups(t))
+		defer w.close()
+		w.start(2, func(i int) Proposer { return &planted{name: "table.spares", text: []string{"32", "128"}[i]} })
+		w.until("somebody leads", 3*time.Minute, func() bool { return len(w.leaders()) == 1 })
+		floors := make([]fleet.Rank, len(w.members))
+		watched := func(holds func() bool) func() bool {
+			return func() bool {
+				for i, m := range w.members {
+					m.mu.Lock()
+					floor := m.follower.Floor()
+					m.mu.Unlock()
+					if floor.Compare(floors[i]) < 0 {
+						t.Fatalf("peer %d went back from %v to %v", i, floors[i], floor)
+					}
+					floors[i] = floor
+				}
+				return holds()
+			}
+		}
+		w.network.Split(func(host int) int { return host % 2 })
+		w.until("both sides have a coordinator", 6*time.Minute, watched(func() bool { return len(w.leaders()) == 2 }))
+		began := time.Now()
+		w.until("both try something", 5*time.Minute, watched(func() bool { return time.Since(began) > 4*time.Minute }))
+		w.network.Split(nil)
+		// Both sides have forgotten each other by now: somebody must introduce them.
+		for i := 0; i < len(w.peers); i += 2 {
+			_, _ = w.peers[i].Call(t.Context(), kad.Call{Op: kad.OpPing, Target: w.peers[i+1].Self()}).Wait()
+			_, _ = w.peers[i].Call(t.Context(), kad.Call{Op: kad.OpRefresh, Target: w.peers[i].Self()}).Wait()
+			_, _ = w.peers[i+1].Call(t.Context(), kad.Call{Op: kad.OpRefresh, Target: w.peers[i+1].Self()}).Wait()
+		}
+		w.until("one coordinator is left, and all hear it alone", 10*time.Minute, watched(func() bool {
+			now := w.leaders()
+			if len(now) != 1 {
+				return false
+			}
+			term := w.heads[now[0]].Status().Term
+			for _, m := range w.members {
+				if s := m.Status(); s.Bulletin.Term != term || s.Bulletin.Holder != w.members[now[0]].self {
+					return false
+				}
+			}
+			return true
+		}))
+	})
 }

@@ -8,8 +8,8 @@ import (
 	"fmt"
 )
 
-// MaxSealed bounds whatever is signed, in bytes: a record of the overlay may have
-// four times as many.
+// MaxSealed bounds whatever is signed, in bytes: well below what a record of the overlay
+// may have.
 const MaxSealed = 16 << 10
 
 // The sealed form: kind, a signature over domain, kind, fleet and body, and the body
