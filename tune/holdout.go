@@ -140,15 +140,19 @@ func (h *holdout) report() HoldoutReport {
 
 // Text says it in words.
 func (r HoldoutReport) Text() string {
+	who, keep, kept := fmt.Sprintf("%d peers", r.Peers), "keep", "that keep"
+	if r.Peers == 1 {
+		who, keep, kept = "one peer", "keeps", "that keeps"
+	}
 	switch {
 	case r.Peers == 0:
 		return "no peer is held out"
 	case r.Ratio == nil:
-		return fmt.Sprintf("%d peers keep the first configuration %s; %d blocks before a change and %d since are not enough to compare (%d of each are the least)",
-			r.Peers, r.Frozen, r.Before, r.After, holdoutBlocks)
+		return fmt.Sprintf("%s %s the first configuration %s; %d blocks before a change and %d since are not enough to compare (%d of each are the least)",
+			who, keep, r.Frozen, r.Before, r.After, holdoutBlocks)
 	}
-	return fmt.Sprintf("against %d peers that keep the first configuration %s, latency is %.3f of what it would be without all changes so far (95 %% interval %.3f to %.3f; %d blocks before, %d since)",
-		r.Peers, r.Frozen, *r.Ratio, *r.Low, *r.High, r.Before, r.After)
+	return fmt.Sprintf("against %s %s the first configuration %s, latency is %.3f of what it would be without all changes so far (95 %% interval %.3f to %.3f; %d blocks before, %d since)",
+		who, kept, r.Frozen, *r.Ratio, *r.Low, *r.High, r.Before, r.After)
 }
 
 // holdoutData is the Data of an entry about the holdout.
