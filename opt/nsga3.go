@@ -164,7 +164,7 @@ func (n *nsga3) bury(all []*individual) {
 		one.kept = true
 	}
 	for _, one := range all {
-		if !one.kept {
+		if !one.kept && len(n.spare) < n.size { // no generation takes more
 			*one = individual{}
 			n.spare = append(n.spare, one)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -99,7 +100,7 @@ func TestArchiveFollowsAFront(t *testing.T) {
 		var a Archive[string]
 		var want []Member[string]
 		for i := range 4000 {
-			one := Member[string]{Number: i, Scores: make([]float64, m), Value: fmt.Sprint(i)}
+			one := Member[string]{Number: i, Scores: make([]float64, m), Value: strconv.Itoa(i)}
 			left := 1.0
 			for k := range one.Scores {
 				share := left * stream.Float64()
