@@ -24,7 +24,6 @@ func TestCourier(t *testing.T) {
 		b := newBed(t, 5*time.Millisecond)
 		var couriers []*Courier
 		for i := range 3 {
-			i := i
 			p := b.peer(b.host(i), func(o *Options) {
 				if i > 0 {
 					o.Bootstrap = append(o.Bootstrap, infoOfHost(couriers[0].peer.host))

@@ -60,7 +60,7 @@ func saveState(dir string, s fleet.State) error {
 
 // journal is the chained journal of a service in its file.
 type journal struct {
-	file    *store.Journal
+	file    *store.Journal // nil: in memory alone
 	chain   tune.Journal
 	entries []tune.Entry
 }
@@ -91,8 +91,10 @@ func (j *journal) append(e tune.Entry) error {
 	if err != nil {
 		return err
 	}
-	if err := j.file.Append(bytes.TrimSuffix(line, []byte("\n"))); err != nil {
-		return err
+	if j.file != nil {
+		if err := j.file.Append(bytes.TrimSuffix(line, []byte("\n"))); err != nil {
+			return err
+		}
 	}
 	e.Seq = j.chain.Seq()
 	if j.entries = append(j.entries, e); len(j.entries) > maxEntries {
@@ -101,4 +103,9 @@ func (j *journal) append(e tune.Entry) error {
 	return nil
 }
 
-func (j *journal) close() error { return j.file.Close() }
+func (j *journal) close() error {
+	if j.file == nil {
+		return nil
+	}
+	return j.file.Close()
+}

@@ -24,6 +24,8 @@ type LoneConfig struct {
 	Service  ServiceConfig  // a zero preset is Switchback
 	Propose  Proposer       // nil means Steps over Requester
 	Say      func(format string, args ...any)
+
+	forgetful bool // nothing is on disk: for tests that run many
 }
 
 // Switchback is the preset of a peer that has nobody to compare itself with: it takes
@@ -55,7 +57,6 @@ type Lone struct {
 	good      knob.Config // as peers of other settings would see it
 	previous  knob.Config
 	trial     bool
-	watched   time.Duration // until then what was promoted is judged
 	memory    float64
 	said      string // what is lacking
 
@@ -110,8 +111,10 @@ func NewLone(cfg LoneConfig) (*Lone, error) {
 	}
 	l.previous = l.good
 	l.meter = newMeter(cfg.Service.Preset.Interval, cfg.Local)
-	if l.journal, err = openJournal(cfg.Dir); err != nil {
-		return nil, err
+	if l.journal = (&journal{}); !cfg.forgetful {
+		if l.journal, err = openJournal(cfg.Dir); err != nil {
+			return nil, err
+		}
 	}
 	now := wall()
 	if l.conductor, err = newConductor(cfg.Service, l.good, l, enough{l}, l.journal, true, now, cfg.Say); err != nil {
@@ -206,25 +209,20 @@ func (l *Lone) expose(_ time.Duration, e tune.Expose, candidate knob.Config) err
 }
 
 // settle implements stage.
-func (l *Lone) settle(now time.Duration, good knob.Config) error {
+func (l *Lone) settle(_ time.Duration, good knob.Config) error {
 	l.trial = false
 	if !good.Equal(l.good) {
-		l.watched = 0
-		if !good.Equal(l.previous) {
-			l.watched = now + watchIntervals*l.conductor.length
-			l.guard.Begin()
-		}
+		l.guard.Begin() // to judge it while it soaks
 		l.previous, l.good = l.good, good
-		if err := saveState(l.cfg.Dir, fleet.State{Good: fleet.Changes(good.Set().Default(), good)}); err != nil {
-			return err
+		if !l.cfg.forgetful {
+			if err := saveState(l.cfg.Dir, fleet.State{Good: fleet.Changes(good.Set().Default(), good)}); err != nil {
+				return err
+			}
 		}
 	}
 	l.run(l.good, tune.Baseline, 0)
 	return nil
 }
-
-// watchIntervals is for how long what was promoted is judged by the guard.
-const watchIntervals = 12
 
 // applied implements stage.
 func (*Lone) applied(time.Duration) bool { return true }
@@ -234,7 +232,8 @@ func (*Lone) applied(time.Duration) bool { return true }
 func (l *Lone) window(interval uint64, slow float64) tune.Window {
 	c := l.meter.taken(interval)
 	l.memory = min(max(l.cfg.Pressure(), 0), 1)
-	why := l.guard.Tell(c.health(l.memory), l.trial, l.trial || wall() < l.watched)
+	soaks := l.conductor.service.State() == tune.ServiceSoaking
+	why := l.guard.Tell(c.health(l.memory), l.trial, l.trial || soaks)
 	if why != "" {
 		if l.trial {
 			l.run(l.good, tune.Baseline, 0)

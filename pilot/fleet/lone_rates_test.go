@@ -65,7 +65,7 @@ func verdicts(t *testing.T, runs int, gain float64) map[tune.Decision]int {
 		synctest.Test(t, func(t *testing.T) {
 			p, plan := &invented{config: slowLookups(t)}, &planted{name: "lookup.alpha", text: "2"}
 			l, err := NewLone(LoneConfig{
-				Peer: p, Local: slowLookups(t), Dir: t.TempDir(), Propose: plan,
+				Peer: p, Local: slowLookups(t), Dir: t.TempDir(), Propose: plan, forgetful: true,
 				Service: ServiceConfig{Preset: alonePreset(), Schedule: -1, Seed: uint64(seed)},
 			})
 			if err != nil {

@@ -49,7 +49,7 @@ func lone(t *testing.T, local knob.Config, name, text string, loaded bool, after
 func (w *world) studied(l *Lone, p *planted) {
 	w.t.Helper()
 	w.until("the study is over", 2*time.Hour, func() bool {
-		return strings.Contains(w.told(), "end: ") || strings.Contains(w.told(), "proposes") && len(p.ended) == 0 && l.Status().State == tune.ServiceIdle
+		return strings.Contains(w.told(), "end: ") || strings.Contains(w.told(), "proposes") && len(p.seen()) == 0 && l.Status().State == tune.ServiceIdle
 	})
 }
 
@@ -57,7 +57,7 @@ func (w *world) studied(l *Lone, p *planted) {
 func TestLoneGain(t *testing.T) {
 	lone(t, slowLookups(t), "lookup.alpha", "2", true, func(w *world, l *Lone, p *planted) {
 		w.studied(l, p)
-		if !slices.Contains(p.ended, tune.Promoted) {
+		if !slices.Contains(p.seen(), tune.Promoted) {
 			t.Fatalf("it was not promoted:\n%s", w.told())
 		}
 		w.until("it soaked", 5*time.Minute, func() bool { return l.Status().State == tune.ServiceIdle })
@@ -76,8 +76,8 @@ func TestLoneGain(t *testing.T) {
 func TestLoneNothing(t *testing.T) {
 	lone(t, slowLookups(t), "lookup.hard", "10s", true, func(w *world, l *Lone, p *planted) {
 		w.studied(l, p)
-		if len(p.ended) == 0 || slices.Contains(p.ended, tune.Promoted) {
-			t.Fatalf("ended %v:\n%s", p.ended, w.told())
+		if len(p.seen()) == 0 || slices.Contains(p.seen(), tune.Promoted) {
+			t.Fatalf("ended %v:\n%s", p.seen(), w.told())
 		}
 		if s := l.Status(); strings.Contains(s.Changes, "lookup.hard") {
 			t.Errorf("it runs %s", s.Changes)
@@ -89,8 +89,8 @@ func TestLoneNothing(t *testing.T) {
 func TestLoneHarm(t *testing.T) {
 	lone(t, slowLookups(t).WithNumber("lookup.alpha", 2), "lookup.alpha", "1", true, func(w *world, l *Lone, p *planted) {
 		w.studied(l, p)
-		if !slices.Equal(p.ended, []tune.Decision{tune.RolledBack}) {
-			t.Fatalf("ended %v:\n%s", p.ended, w.told())
+		if !slices.Equal(p.seen(), []tune.Decision{tune.RolledBack}) {
+			t.Fatalf("ended %v:\n%s", p.seen(), w.told())
 		}
 		if s := l.Status(); s.Arm != "baseline" || !strings.Contains(s.Changes, "lookup.alpha = 2") {
 			t.Errorf("it runs %s, %s", s.Arm, s.Changes)
@@ -114,8 +114,8 @@ func TestLoneGuard(t *testing.T) {
 			t.Errorf("it took %v", took)
 		}
 		w.studied(l, p)
-		if !slices.Equal(p.ended, []tune.Decision{tune.RolledBack}) {
-			t.Errorf("ended %v", p.ended)
+		if !slices.Equal(p.seen(), []tune.Decision{tune.RolledBack}) {
+			t.Errorf("ended %v", p.seen())
 		}
 	})
 }
@@ -124,8 +124,8 @@ func TestLoneGuard(t *testing.T) {
 func TestLoneQuiet(t *testing.T) {
 	lone(t, slowLookups(t), "lookup.alpha", "2", false, func(w *world, l *Lone, p *planted) {
 		w.until("it says so", 10*time.Minute, func() bool { return strings.Contains(w.told(), "not enough data") })
-		if len(p.ended) > 0 || l.Status().Enough {
-			t.Errorf("ended %v, %+v", p.ended, l.Status())
+		if len(p.seen()) > 0 || l.Status().Enough {
+			t.Errorf("ended %v, %+v", p.seen(), l.Status())
 		}
 	})
 }
@@ -135,8 +135,8 @@ func TestLoneBounds(t *testing.T) {
 	for name, text := range map[string]string{"table.spares": "32", "lookup.alpha": "32"} {
 		lone(t, slowLookups(t), name, text, true, func(w *world, l *Lone, p *planted) {
 			time.Sleep(10 * time.Minute)
-			if len(p.ended) > 0 {
-				t.Errorf("%s = %s was tried: %v", name, text, p.ended)
+			if len(p.seen()) > 0 {
+				t.Errorf("%s = %s was tried: %v", name, text, p.seen())
 			}
 		})
 	}

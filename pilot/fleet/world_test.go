@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -242,6 +243,7 @@ func (w *world) leaders() (who []int) {
 // planted proposes one configuration, again and again.
 type planted struct {
 	name, text string
+	mu         sync.Mutex
 	ended      []tune.Decision
 }
 
@@ -250,7 +252,18 @@ func (p *planted) Propose(_ context.Context, _ tune.Study, good knob.Config) (kn
 	return c, "planted", err
 }
 
-func (p *planted) Ended(d tune.Decision) { p.ended = append(p.ended, d) }
+func (p *planted) Ended(d tune.Decision) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = append(p.ended, d)
+}
+
+// seen is how the candidates so far went.
+func (p *planted) seen() []tune.Decision {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.ended)
+}
 
 // failing is a lookup that came to nothing.
 func failing() p2p.Lookup { return p2p.Lookup{Op: kad.OpClosest, Elapsed: time.Second} }

@@ -346,6 +346,36 @@ func FuzzOpenLease(f *testing.F) {
 	})
 }
 
+func FuzzRecords(f *testing.F) {
+	fleet := keyOf(1)
+	name := NameOf(fleet)
+	f.Add(byte('P'), must(json.Marshal(Pass{Peer: name, Expires: epoch})))
+	f.Add(byte('W'), must(json.Marshal(Wish{Order: tune.OrderHold, Issued: epoch})))
+	f.Add(byte('L'), must(json.Marshal(goodLease())))
+	f.Fuzz(func(t *testing.T, what byte, body []byte) {
+		sealed := append([]byte{what}, ed25519.Sign(fleet, signed(kind(what), name, body))...)
+		sealed = append(sealed, body...)
+		v := Validator{Now: func() time.Duration { return epoch }}
+		for _, raw := range [][]byte{body, sealed} {
+			for _, key := range []string{LeaseKey(name), BulletinKey(name), string(body)} {
+				if i, err := v.Select(key, [][]byte{raw}); err == nil && (i != 0 || what != 'L' && what != 'B') {
+					t.Errorf("%q was selected", raw)
+				}
+				_ = v.Validate(key, raw)
+			}
+		}
+		if w, err := OpenWish(name, sealed); err == nil && (what != 'W' || len(w.Try) > maxText) {
+			t.Errorf("%q is a wish", sealed)
+		}
+		if _, err := OpenPass(name, sealed); err == nil && what != 'P' {
+			t.Errorf("%q is a pass", sealed)
+		}
+		if _, err := OpenWish(name, body); err == nil {
+			t.Error("a wish without a signature")
+		}
+	})
+}
+
 func FuzzOpenReport(f *testing.F) {
 	peer := keyOf(3)
 	f.Add(must(json.Marshal(goodReport(NameOf(peer)))))
