@@ -67,8 +67,12 @@ func Size(total int, racers []string, cfg *learners.Config) {
 	n := max(min(len(active), int(search*float64(total)/least)), 1)
 	cfg.Racers = append(append([]string{}, active[:n]...), learners.Stay)
 	cfg.Budget = max(int(search*float64(total)/float64(n)), least/2)
-	cfg.Finalists, cfg.Choices, cfg.Checks = 3, 3, 8
-	if total < 200 {
+	switch {
+	case total < 200:
 		cfg.Finalists, cfg.Choices, cfg.Checks = 2, 2, 5
+	case total < 400:
+		cfg.Finalists, cfg.Choices, cfg.Checks = 2, 3, 6
+	default:
+		cfg.Finalists, cfg.Choices, cfg.Checks = 3, 3, 8
 	}
 }

@@ -66,11 +66,14 @@ func TestRun(t *testing.T) {
 
 // TestSize: a small race has few learners, none with too few measurements.
 func TestSize(t *testing.T) {
-	for _, c := range []struct{ total, racers, budget int }{{32, 1, 20}, {120, 4, 19}, {600, 6, 65}} {
+	for _, c := range []struct{ total, racers, budget int }{{32, 1, 20}, {120, 4, 19}, {220, 6, 23}, {600, 6, 65}} {
 		var cfg learners.Config
 		Size(c.total, learners.Names(), &cfg)
 		if len(cfg.Racers) != c.racers+1 || cfg.Budget != c.budget {
 			t.Errorf("%d: %v with %d", c.total, cfg.Racers, cfg.Budget)
+		}
+		if all := c.racers * (cfg.Budget + cfg.Finalists*cfg.Choices + cfg.Checks); all > c.total {
+			t.Errorf("%d evaluations of %d", all, c.total)
 		}
 	}
 }

@@ -150,6 +150,10 @@ func TestNode(t *testing.T) {
 // TestHostile has every string that a peer could send be HTML with a script in it.
 func TestHostile(t *testing.T) { drive(t, chromium(t), "hostile") }
 
+// TestPanels shows what a service recorded: the race of learners, the library, forecasts,
+// the holdout and costs.
+func TestPanels(t *testing.T) { drive(t, chromium(t), "panels") }
+
 // TestThousand shows a thousand peers and a storm of lookups: what is in the
 // document stays bounded. It prints how long frames took.
 func TestThousand(t *testing.T) { drive(t, chromium(t), "thousand") }

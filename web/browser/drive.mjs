@@ -306,6 +306,42 @@ async function hostile() {
   console.log("hostile: shown as text in every view");
 }
 
+// What a service shows beside a rollout: every panel, with its figures, at two widths.
+async function panels() {
+  const run = recording("network"),
+    race = run.find((e) => e.name === "race").data;
+  const set = await stage((send) => {
+    for (const { name, data } of run) send(name, data);
+  });
+  for (const width of [1440, 390]) {
+    const page = await open(set.url, { viewport: { width, height: 900 } });
+    await page.waitForSelector("#view h1");
+    const shows = async (view, titles) => {
+      await page.click(`#views a[href="#/${view}"]`);
+      await until(`view ${view}`, () => page.$eval(`#views a[href="#/${view}"]`, (a) => a.getAttribute("aria-current") === "page"));
+      const there = await page.$$eval("section.card:not([hidden]) h2", (all) => all.map((h) => h.textContent));
+      for (const t of titles) assert.ok(there.includes(t), `${view} has no panel ${t}: ${there}`);
+      await accessible(page, `${view} at ${width} px`);
+      await page.screenshot({ path: `shots/panels-${view}-${width}.png`, fullPage: true });
+    };
+    await shows("overview", ["Forecast", "Against the holdout", "Cost of an operation, and latency"]);
+    await shows("learning", ["Learning curves", "The race", "Deep Q-learning by episode", "Library of studies"]);
+    const rows = await page.$$eval("main tbody tr", (all) => all.map((r) => r.textContent));
+    assert.equal(rows.length, race.racers.length);
+    const won = race.racers.find((r) => r.name === race.winner);
+    assert.ok(
+      rows.some((r) => r.includes("won") && r.includes("× " + won.effect.value.toFixed(3))),
+      `no winner with its effect: ${rows}`,
+    );
+    const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(over <= 0, `the page is ${over} px too wide at ${width}`);
+    page.check();
+    await page.context().close();
+  }
+  set.close();
+  console.log("panels: race, curves, episodes, library, forecast, holdout and costs are shown");
+}
+
 // A thousand peers, forty lookups a second.
 async function thousand() {
   const run = recording("network"),
@@ -379,7 +415,7 @@ async function token() {
 }
 
 try {
-  await { network, node, hostile, thousand, token }[script]();
+  await { network, node, hostile, panels, thousand, token }[script]();
 } finally {
   await browser.close();
 }
