@@ -2,7 +2,6 @@ package sim
 
 import (
 	"math"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,7 +45,7 @@ func (w *World) run(until time.Duration, stop *atomic.Bool) {
 }
 
 func (w *World) runWindows(until time.Duration, stop *atomic.Bool) {
-	gate := barrier{parties: int32(len(w.shards))}
+	gate := newBarrier(len(w.shards))
 	var end time.Duration // of the window, itself included
 	var over bool
 	open := func() {
@@ -100,28 +99,45 @@ func (s *shard) collect() {
 }
 
 // barrier lets a number of goroutines go on when all have come. Windows are short
-// and all threads are busy, so it waits by looking.
+// and all threads are busy, so it waits by looking at first; who waits longer sleeps,
+// and leaves the core to whom it waits for.
 type barrier struct {
 	parties int32
 	come    atomic.Int32
 	round   atomic.Uint32
+	lock    sync.Mutex
+	next    sync.Cond // round has changed
+}
+
+func newBarrier(parties int) *barrier {
+	b := &barrier{parties: int32(parties)}
+	b.next.L = &b.lock
+	return b
 }
 
 // wait waits for the others. The last to come does something before any goes on.
 func (b *barrier) wait(last func()) {
-	const patience = 1 << 12
+	const patience = 1 << 14
 	round := b.round.Load()
 	if b.come.Add(1) == b.parties {
 		if last != nil {
 			last()
 		}
 		b.come.Store(0)
+		b.lock.Lock()
 		b.round.Add(1)
+		b.lock.Unlock()
+		b.next.Broadcast()
 		return
 	}
-	for looks := 0; b.round.Load() == round; looks++ {
-		if looks > patience {
-			runtime.Gosched()
+	for range patience {
+		if b.round.Load() != round {
+			return
 		}
 	}
+	b.lock.Lock()
+	for b.round.Load() == round {
+		b.next.Wait()
+	}
+	b.lock.Unlock()
 }

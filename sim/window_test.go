@@ -106,7 +106,7 @@ func TestPartition(t *testing.T) {
 // Nobody passes a barrier before all have come.
 func TestBarrier(t *testing.T) {
 	const parties, rounds = 4, 1000
-	gate := barrier{parties: parties}
+	gate := newBarrier(parties)
 	var inside, lasts atomic.Int32
 	failed := make(chan string, parties)
 	for range parties {

@@ -48,6 +48,22 @@ func (m *survival) alive(c *contact, now time.Duration) float64 {
 	return math.Exp(-m.tail() * c.doubt(now))
 }
 
+// Wanting returns the share of the places of bucket b that are likely without a peer
+// that is there: those that nobody has, and of the members, with table.stale, the gone
+// as the survival model expects them. 1 for a bucket that never held anybody. It
+// looks at every member.
+func (t *Table) Wanting(now time.Duration, b int) float64 {
+	if b < 0 || b >= len(t.buckets) {
+		return 1
+	}
+	size := t.size(b)
+	want := float64(max(size-t.buckets[b].members, 0))
+	if t.set.Stale > 0 {
+		want += t.gone(now, b)
+	}
+	return min(want/float64(size), 1)
+}
+
 // doubt is ln((a+s)/a): how doubtful a contact is, but for the tail. It is 0 for one
 // heard of just now and grows without end.
 func (c *contact) doubt(now time.Duration) float64 {

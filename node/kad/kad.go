@@ -99,6 +99,7 @@ func (k *protocol) configure() {
 	k.room = k.peer.Knobs().Int("node.inbox")
 	k.lookup = lookup.SettingsOf(k.peer.Knobs())
 	k.refresh.every, k.refresh.k = k.peer.Knobs().Duration("kad.refresh"), k.k
+	k.refresh.calm = k.peer.Knobs().Duration("kad.refresh_calm")
 }
 
 // ID returns wire.Kademlia.

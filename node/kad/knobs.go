@@ -22,6 +22,12 @@ func Knobs() []knob.Knob {
 			Doc: "pause between two lookups that refresh the same bucket", Source: "go-libp2p-kad-dht: 10 min",
 		},
 		{
+			Name: "kad.refresh_calm", Kind: knob.Duration, Scale: knob.Log, Min: 0, Max: 24 * hour, Default: "1h", Stock: "0s",
+			Zero: "every bucket is refreshed after kad.refresh", Scope: knob.Network, Guards: []string{"success", "bytes"},
+			Doc:    "pause, if longer, between two such lookups of a bucket that is calm: hardly a place wants a peer that lives, hardly a request fails",
+			Source: "Kademlia paper, section 2.3: an hour; the condition is ours",
+		},
+		{
 			Name: "kad.reprovide", Kind: knob.Duration, Scale: knob.Log, Min: float64(time.Minute), Max: 48 * hour, Default: "22h",
 			Scope: knob.Node, Guards: []string{"success", "bytes"},
 			Doc: "pause after which a kept provider record is stored anew", Source: "amino: 22 h, validity 48 h",

@@ -12,14 +12,33 @@ import (
 // each bucket has had a lookup, spread evenly. A bucket that has had one of somebody
 // else's is left out (Kademlia paper, section 2.3), and so are the deepest: whoever
 // belongs there is found by looking for ourselves. go-libp2p-kad-dht looks into each
-// of them, to find the same peers again.
+// of them, to find the same peers again. And a bucket is calm of which hardly a place is
+// likely to want a peer, and hardly a request failed since its turn: it is refreshed
+// less often.
 type refresh struct {
 	every  time.Duration // 0: never
+	calm   time.Duration // of calm buckets, if it is longer
 	k      int           // peers that a lookup finds
 	at     time.Duration
 	bucket int
 	looked []time.Duration // by bucket: when a lookup for a key of it last began
+	rests  []rest          // by bucket
 }
+
+// rest is until when a bucket needs no lookup while it is calm, and what had become of
+// requests to its peers when it began.
+type rest struct {
+	until           time.Duration
+	answers, misses uint64
+}
+
+// A bucket is calm up to these shares: of its places without a live peer, and of the
+// requests that failed. Peers that are not members count in the second: others name
+// them, so it is there that tables are out of date.
+const (
+	wanting = 1.0 / 8
+	failing = 1.0 / 64
+)
 
 // begun notes a lookup.
 func (r *refresh) begun(now time.Duration, p *node.Peer, target key.ID) {
@@ -54,7 +73,28 @@ func (r *refresh) next(now time.Duration, p *node.Peer, dice *stat.Stream) (key.
 	if r.bucket < len(r.looked) && now-r.looked[r.bucket] < r.every {
 		return key.ID{}, false
 	}
+	if r.calm > r.every && r.rested(now, p, dice) {
+		return key.ID{}, false
+	}
 	return inBucket(p.Self, p.Space, r.bucket, dice), true
+}
+
+// rested reports whether the bucket whose turn it is needs no lookup. If it does, it
+// may rest afterwards, for times that differ: peers that began together must not go
+// on together.
+func (r *refresh) rested(now time.Duration, p *node.Peer, dice *stat.Stream) bool {
+	for len(r.rests) <= r.bucket {
+		r.rests = append(r.rests, rest{})
+	}
+	is := &r.rests[r.bucket]
+	answers, misses := p.Table.Requests(r.bucket)
+	failed := float64(misses - is.misses)
+	calm := failed <= failing*(failed+float64(answers-is.answers)) && p.Table.Wanting(now, r.bucket) <= wanting
+	if calm && now < is.until {
+		return true
+	}
+	*is = rest{now + time.Duration((0.75+0.5*dice.Float64())*float64(r.calm)), answers, misses}
+	return false
 }
 
 func (r *refresh) wake(p *node.Peer) (time.Duration, bool) {

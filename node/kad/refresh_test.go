@@ -54,3 +54,66 @@ func TestRefreshTurns(t *testing.T) {
 		}
 	}
 }
+
+// Bucket 0 of a peer is full of members and rests for about refresh_calm after its
+// turn; as soon as more than an eighth of its places want a member it has a lookup
+// in each period again, also while one request in 20 to its peers fails, but not while
+// one in 100 does. Our own key always has one.
+func TestRefreshCalm(t *testing.T) {
+	set, err := knob.NewSet(table.Knobs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := table.SettingsOf(set.Default())
+	settings.Shape, settings.Stale, settings.Failures = []int{8}, 0, 1
+	known, err := table.New(key.FromByte(0), key.Space8, settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range byte(8) {
+		known.Tell(time.Second, table.Event{Kind: table.Answered, Peer: key.FromByte(0b1000_0000 + i), RTT: time.Millisecond})
+	}
+	known.Tell(time.Second, table.Event{Kind: table.Answered, Peer: key.FromByte(1), RTT: time.Millisecond})
+	r := refresh{every: 10 * time.Minute, calm: time.Hour, k: 1}
+	p := node.Peer{Self: key.FromByte(0), Space: key.Space8, Table: known}
+	dice := stat.NewStream(1, "test")
+	now := time.Second
+	count := func(until time.Duration) (self, bucket int) {
+		for ; now < until; now += time.Second {
+			if target, ok := r.next(now, &p, dice); ok && target == p.Self {
+				self++
+			} else if ok && target.Bit(0) == 1 {
+				bucket++
+			}
+		}
+		return self, bucket
+	}
+	const day = 24 * time.Hour
+	if self, bucket := count(day); self < 140 || self > 144 || bucket < 20 || bucket > 32 {
+		t.Errorf("a calm day has %d lookups for ourselves and %d for bucket 0, want about 144 and 24", self, bucket)
+	}
+	for i := range byte(2) {
+		known.Tell(now, table.Event{Kind: table.Failed, Peer: key.FromByte(0b1000_0000 + i)})
+		known.Tell(now, table.Event{Kind: table.Answered, Peer: key.FromByte(1), RTT: time.Millisecond})
+	}
+	if self, bucket := count(2 * day); self < 140 || bucket < 130 || bucket > 144 {
+		t.Errorf("a day with a gap has %d lookups for ourselves and %d for bucket 0, want about 144 each", self, bucket)
+	}
+	for i := range byte(2) {
+		known.Tell(now, table.Event{Kind: table.Answered, Peer: key.FromByte(0b1000_0000 + i), RTT: time.Millisecond})
+	}
+	for _, c := range []struct{ requests, least, most int }{{20, 130, 144}, {100, 20, 32}} {
+		lookups := 0
+		for range 144 {
+			known.Tell(now, table.Event{Kind: table.Failed, Peer: key.FromByte(0b1111_0000)}) // no member
+			for range c.requests - 1 {
+				known.Tell(now, table.Event{Kind: table.Answered, Peer: key.FromByte(0b1000_0000), RTT: time.Millisecond})
+			}
+			_, bucket := count(now + 10*time.Minute)
+			lookups += bucket
+		}
+		if lookups < c.least || lookups > c.most {
+			t.Errorf("one failure in %d: %d lookups a day, want %d to %d", c.requests, lookups, c.least, c.most)
+		}
+	}
+}

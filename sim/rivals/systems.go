@@ -145,7 +145,7 @@ func buildKademlia(admission string) func(values) (kit, error) {
 func buildShoal(v values) (kit, error) {
 	return kademliaOf("default",
 		"table.shape", text(v[inBucket]), "table.random_share", text(v[randomPart]), "lookup.alpha", text(v[inFlight]),
-		"kad.refresh", v.seconds(refresh).String(), "lookup.soft_factor", text(v[softFactor]),
+		"kad.refresh", v.seconds(refresh).String(), "kad.refresh_calm", "0s", "lookup.soft_factor", text(v[softFactor]),
 		"kad.replication", text(v[replies]), "table.probe_after", v.seconds(probeAfter).String(),
 		"lookup.hard", "4s", "table.probe_budget", "0")
 }
