@@ -81,12 +81,12 @@ type heldInterval struct {
 // compareHeld takes an interval for the holdout.
 func (s *service) compareHeld(x heldInterval) {
 	if s.machine == nil { // while the network is measured at first
-		s.heldEarly = append(s.heldEarly, x)
+		if x.runs.Equal(s.cfg.Baseline) {
+			s.heldEarly = append(s.heldEarly, x)
+		}
 		return
 	}
-	if x.runs.Equal(s.machine.Baseline()) {
-		s.machine.Tell(s.fleet.Now(), tune.Held{Others: s.gets(x.others), Held: s.gets(x.held)})
-	}
+	s.machine.Tell(s.fleet.Now(), tune.Held{Others: s.gets(x.others), Held: s.gets(x.held), Config: x.runs.Hash()})
 }
 
 // gets sums up gets that needed the network, each as a multiple of its caller's mean

@@ -31,11 +31,12 @@ type HoldoutConfig struct {
 	Frozen  knob.Config // what they run
 }
 
-// Held tells a Service what an interval showed in which nothing was proven: the lookups
-// of the held out peers beside those of the others, who all run the baseline.
+// Held tells a Service what an interval showed in which all that are not held out ran one
+// configuration: their lookups beside those of the peers that are.
 type Held struct {
 	Others Summary `json:"others"`
 	Held   Summary `json:"held"`
+	Config string  `json:"config"` // hash of what the others ran
 }
 
 func (Held) event() string { return "held" }
@@ -72,36 +73,35 @@ type holdout struct {
 	before moments // of the logarithms, others less held, while all run the frozen configuration
 	after  moments // while the others run config
 	config string  // hash
-	open   Held    // the block under way
+	open   [2]Held // the blocks under way, while the others run the frozen configuration and another
 }
 
-// tell takes an interval in which the others run a configuration.
-func (h *holdout) tell(e Held, runs knob.Config) bool {
+// tell takes an interval.
+func (h *holdout) tell(e Held) bool {
 	if len(h.cfg.Peers) == 0 || !e.Others.valid() || !e.Held.valid() {
 		return false
 	}
-	h.runs(runs)
-	h.open.Others.add(e.Others)
-	h.open.Held.add(e.Held)
-	if h.open.Held.Samples < holdoutLeast || h.open.Others.Samples == 0 {
-		return true
+	frozen := h.cfg.Frozen.Hash()
+	if e.Config != frozen && e.Config != h.config { // another change: its effect begins anew
+		h.config, h.after, h.open[1] = e.Config, moments{}, Held{}
 	}
-	d := h.open.Others.meanLog() - h.open.Held.meanLog()
-	h.open = Held{}
-	if runs.Equal(h.cfg.Frozen) {
-		h.before.add(d)
-	} else {
-		h.after.add(d)
+	open, of := &h.open[0], &h.before
+	if e.Config != frozen {
+		open, of = &h.open[1], &h.after
+	}
+	open.Others.add(e.Others)
+	open.Held.add(e.Held)
+	if open.Held.Samples >= holdoutLeast && open.Others.Samples > 0 {
+		of.add(open.Others.meanLog() - open.Held.meanLog())
+		*open = Held{}
 	}
 	return true
 }
 
-// runs begins anew when the others run another configuration.
-func (h *holdout) runs(c knob.Config) {
-	if hash := c.Hash(); hash != h.config {
-		h.config, h.after, h.open = hash, moments{}, Held{}
-	}
-}
+// disturbed begins the comparison anew: who calls for what has changed, or who is there,
+// and with it the difference that peers have by their places alone. It can be known again
+// only while all run the frozen configuration; until then nothing is said.
+func (h *holdout) disturbed() { h.before, h.after, h.open = moments{}, moments{}, [2]Held{} }
 
 // HoldoutReport is the cumulative effect of all changes against those that kept the
 // first configuration. Its JSON names are stable.

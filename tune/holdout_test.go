@@ -26,7 +26,7 @@ func heldService(t *testing.T) *Service {
 func show(s *Service, dice *stat.Stream, n int, effect float64) {
 	const place = 0.7
 	for range n {
-		var e Held
+		e := Held{Config: s.Baseline().Hash()}
 		draw := func(to *Summary, n int, mean float64) {
 			for range n {
 				x := mean + 0.5*dice.NormFloat64()
@@ -70,6 +70,40 @@ func TestHoldout(t *testing.T) {
 	t.Logf("covered %d of %d with an effect, %d of %d without", covered, runs/2, still, runs/2)
 	if covered < 90 || still < 90 {
 		t.Errorf("covered %d and %d of %d", covered, still, runs/2)
+	}
+}
+
+// TestHoldoutIsDisturbed: when the traffic has a new pattern the places are unknown again,
+// and nothing is said until they are measured while all run the same; blocks of a rollout
+// in which they do count.
+func TestHoldoutIsDisturbed(t *testing.T) {
+	s, dice := heldService(t), stat.NewStream(5, "test.holdout")
+	first := s.cfg.Baseline
+	other, err := first.With("test.request", "3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	turns := func() {
+		for range 8 {
+			s.cfg.Baseline = first
+			show(s, dice, 8, 0)
+			s.cfg.Baseline = other
+			show(s, dice, 8, math.Log(0.7))
+		}
+	}
+	turns()
+	if r := s.Holdout(); r.Ratio == nil || *r.Low > 0.7 || *r.High < 0.7 {
+		t.Errorf("%+v", r)
+	}
+	for range 40 {
+		s.Tell(s.now+time.Second, Observed{Observation{Traffic: [][]int{{300, 300, 300}}}})
+	}
+	for range 8 {
+		s.Tell(s.now+time.Second, Observed{Observation{Traffic: [][]int{{800, 50, 50}}}})
+	}
+	show(s, dice, 40, 0.5)
+	if r := s.Holdout(); r.Ratio != nil || r.Before != 0 || r.After == 0 {
+		t.Errorf("after another traffic: %+v", r)
 	}
 }
 

@@ -254,7 +254,7 @@ func (s *Service) Tell(now time.Duration, e Event) {
 	case Observed:
 		s.observe(s.now, e.Observation)
 	case Held:
-		if s.state == ServiceRollout || !s.holdout.tell(e, s.cfg.Baseline) {
+		if !s.holdout.tell(e) {
 			s.ignored++
 		}
 	case Studied:
@@ -286,6 +286,9 @@ func (s *Service) observe(now time.Duration, o Observation) {
 	}
 	for _, t := range s.watch.Tell(o) {
 		s.record(now, KindTrigger, t.Text, t)
+		if t.Kind == TriggerTraffic || t.Kind == TriggerMembers {
+			s.holdout.disturbed()
+		}
 		if s.state == ServiceSoaking && t.Kind == TriggerLoss {
 			s.spoil(now, t)
 		}

@@ -16,7 +16,7 @@ const (
 	hidden      = 256
 	discount    = 0.99
 	learnRate   = 1e-3
-	batchSize   = 64
+	batchSize   = 64 // at most: a quarter of the budget, or a small race would end before it learns
 	lastEpsilon = 0.01
 	schedule    = 1000 // episodes of the founding documents
 	syncEvery   = 10   // of those
@@ -35,6 +35,7 @@ type dqn struct {
 	memory      *control.Replay
 	batch       *control.Batch
 	dice        *stat.Stream
+	size        int // of a batch
 	length      int // steps of an episode
 	total       int // episodes
 	step        int // in the episode at hand
@@ -50,7 +51,7 @@ type dqn struct {
 
 func newDQN(cfg *Config, seed uint64) (learner, error) {
 	d := &dqn{cfg: cfg, walk: NewWalk(cfg.Space, cfg.Churn, cfg.RTT), dice: stat.NewStream(seed, "learners.dqn"), adam: learn.Adam{Rate: learnRate}}
-	d.length = min(max(cfg.Budget/20, 5), 50)
+	d.length, d.size = min(max(cfg.Budget/20, 5), 50), min(max(cfg.Budget/4, 4), batchSize)
 	d.total = max(cfg.Budget/d.length, 1)
 	states, actions := StateSize(cfg.Space.Size()), d.walk.Actions()
 	layers := func() []learn.Layer {
@@ -68,10 +69,10 @@ func newDQN(cfg *Config, seed uint64) (learner, error) {
 		return nil, err
 	}
 	d.aim.SetWeights(d.online.Weights())
-	d.memory = control.NewReplay(max(cfg.Budget, batchSize), states, 1, 0)
-	d.batch = d.memory.NewBatch(batchSize)
+	d.memory = control.NewReplay(max(cfg.Budget, d.size), states, 1, 0)
+	d.batch = d.memory.NewBatch(d.size)
 	d.one = learn.NewMat(1, states)
-	d.want, d.dy = learn.NewMat(batchSize, actions), learn.NewMat(batchSize, actions)
+	d.want, d.dy = learn.NewMat(d.size, actions), learn.NewMat(d.size, actions)
 	d.begin()
 	return d, nil
 }
@@ -158,19 +159,19 @@ func (d *dqn) end() {
 
 // learn does one step on a batch, once there is one.
 func (d *dqn) learn() {
-	if d.memory.Len() < batchSize {
+	if d.memory.Len() < d.size {
 		return
 	}
 	d.memory.Draw(d.batch, 1, d.dice)
 	legal := make([]bool, d.walk.Actions())
-	choice := make([]int, batchSize)
+	choice := make([]int, d.size)
 	ahead := d.online.Forward(d.batch.Next)
 	for i := range choice {
 		d.walk.Legal(d.batch.Next.Row(i), legal)
 		choice[i] = masked(ahead.Row(i), legal)
 	}
 	ahead = d.aim.Forward(d.batch.Next)
-	goals := make([]float32, batchSize)
+	goals := make([]float32, d.size)
 	for i := range goals {
 		goals[i] = d.batch.Reward[i] + discount*d.batch.Goes[i]*ahead.Row(i)[choice[i]]
 	}

@@ -32,9 +32,10 @@ export function learning() {
       const any = (...parts) => changed.has("all") || parts.some((n) => changed.has(n)),
         r = s.race;
       if (any("race") && r) {
-        verdict.textContent = r.why
+        const text = r.why
           ? sentence(prose(r.why))
           : `Study ${r.study}: ${r.phase}, ${count(r.evaluations)} of ${count(r.planned)} evaluations`;
+        replace(verdict, el("span", {}, text));
         replace(lines, chart(r));
         replace(table, racers(r));
         dqnCard.hidden = r.episodes.length === 0;
