@@ -1,7 +1,7 @@
 package node
 
 import (
-	"github.com/shoalnet/shoal/ahead"
+	"github.com/shoalnet/shoal/prefetch"
 	"github.com/shoalnet/shoal/key"
 	"github.com/shoalnet/shoal/wire"
 )
@@ -30,21 +30,21 @@ const nodeLines = 12
 // before the following one, the waits of all overlap. It changes nothing.
 func (n *Node) Ahead(stage int, c *Coming) {
 	if stage == 0 {
-		ahead.Lines(n, nodeLines)
+		prefetch.Lines(n, nodeLines)
 		return
 	}
 	p := &n.pending
 	switch stage {
 	case 1:
 		if i := c.Ref & (1<<slotBits - 1); c.Ref != 0 && i < wire.Ref(len(p.slots)) {
-			ahead.Lines(&p.slots[i], 1)
+			prefetch.Lines(&p.slots[i], 1)
 		}
 		if len(p.due) > 0 {
-			ahead.Lines(&p.due[0], 1)
+			prefetch.Lines(&p.due[0], 1)
 		}
 	case 2:
 		if at := p.find(c.Ref); c.Ref != 0 && at >= 0 {
-			ahead.Lines(&p.live[at], 2)
+			prefetch.Lines(&p.live[at], 2)
 		}
 	default:
 	}

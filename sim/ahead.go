@@ -3,7 +3,7 @@ package sim
 import (
 	"bytes"
 
-	"github.com/shoalnet/shoal/ahead"
+	"github.com/shoalnet/shoal/prefetch"
 	"github.com/shoalnet/shoal/node"
 	"github.com/shoalnet/shoal/node/kad"
 	"github.com/shoalnet/shoal/wire"
@@ -37,7 +37,7 @@ func (s *shard) foresee() {
 	next := q.now[q.at:min(q.at+atOnce, len(q.now))]
 	q.seen = q.at + len(next)
 	for _, d := range next {
-		ahead.Lines(&q.slots[d.slot], 1)
+		prefetch.Lines(&q.slots[d.slot], 1)
 	}
 	n := f.meet(s.world, q, next)
 	for i := range n {
@@ -64,7 +64,7 @@ func (f *foresight) meet(w *World, q *queue, next []due) (n int) {
 			continue
 		}
 		p := w.peers[ev.peer]
-		ahead.Lines(p, memberLines)
+		prefetch.Lines(p, memberLines)
 		if ev.kind == knocks { // its node hears nothing of it
 			continue
 		}
@@ -75,7 +75,7 @@ func (f *foresight) meet(w *World, q *queue, next []due) (n int) {
 			c.Ref = wire.Ref(ev.ref)
 			fallthrough
 		case receives:
-			ahead.Lines(ev.body, bodyLines)
+			prefetch.Lines(ev.body, bodyLines)
 			c.Other, c.Body = w.id(ev.other), ev.body
 		default: // of what its node does of its own accord little is known
 		}
@@ -98,24 +98,24 @@ func (p *member) aheadOfLists(c *node.Coming) {
 	p.sessions.other.ahead()
 	p.sessions.kept.ahead()
 	if len(p.inward.all) > 0 {
-		ahead.Lines(&p.inward.all[0], 2)
+		prefetch.Lines(&p.inward.all[0], 2)
 	}
 	if m, ok := c.Body.(kad.Message); ok && c.Ref != 0 && len(m.Closer) > 0 {
-		ahead.Lines(&m.Closer[0], len(m.Closer)/2+idLines)
+		prefetch.Lines(&m.Closer[0], len(m.Closer)/2+idLines)
 	}
 }
 
 // ahead asks for the memory in which a peer is looked for.
 func (r *recency) ahead() {
-	ahead.Bytes(r.tags[r.front:])
+	prefetch.Bytes(r.tags[r.front:])
 	if last := len(r.peers); last > 0 {
-		ahead.Lines(&r.peers[last-1], 1)
+		prefetch.Lines(&r.peers[last-1], 1)
 	}
 }
 
 // aheadOf asks for the place where a peer seems to stand.
 func (r *recency) aheadOf(peer int32) {
 	if i := bytes.IndexByte(r.tags[r.front:], byte(peer)); i >= 0 {
-		ahead.Lines(&r.peers[r.front+i], 1)
+		prefetch.Lines(&r.peers[r.front+i], 1)
 	}
 }

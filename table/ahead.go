@@ -1,7 +1,7 @@
 package table
 
 import (
-	"github.com/shoalnet/shoal/ahead"
+	"github.com/shoalnet/shoal/prefetch"
 	"github.com/shoalnet/shoal/key"
 )
 
@@ -16,16 +16,16 @@ func (t *Table) Ahead(stage int, id *key.ID) {
 	}
 	switch k := &t.buckets[b]; stage {
 	case 1:
-		ahead.Lines(k, bucketLines)
+		prefetch.Lines(k, bucketLines)
 	case 2:
-		ahead.Bytes(k.tags)
-		ahead.Words(k.heads[:k.members])
+		prefetch.Bytes(k.tags)
+		prefetch.Words(k.heads[:k.members])
 	case 3:
 		if i := k.find(id); i >= 0 {
-			ahead.Lines(&k.pool[i], contactLines)
+			prefetch.Lines(&k.pool[i], contactLines)
 		}
 	case 4:
-		ahead.Bytes(k.tags)
-		ahead.Words(k.heads)
+		prefetch.Bytes(k.tags)
+		prefetch.Words(k.heads)
 	}
 }

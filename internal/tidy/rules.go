@@ -27,7 +27,7 @@ type Rules struct {
 var House = Rules{
 	Module: "github.com/shoalnet/shoal",
 	Layers: map[string]int{
-		"key": 0, "ahead": 0, "knob": 0, "stat": 0, "learn": 0,
+		"key": 0, "prefetch": 0, "knob": 0, "stat": 0, "learn": 0,
 		"table": 1, "place": 1, "keyspace": 1, "codec": 1, "wire": 1, "opt": 1,
 		"lookup": 2, "route": 2, "tune": 2, "transfer": 2, "replica": 2,
 		"node": 3,

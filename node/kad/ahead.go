@@ -1,7 +1,7 @@
 package kad
 
 import (
-	"github.com/shoalnet/shoal/ahead"
+	"github.com/shoalnet/shoal/prefetch"
 	"github.com/shoalnet/shoal/node"
 )
 
@@ -15,7 +15,7 @@ const (
 // Ahead asks for memory that an event will need; see node.Node.Ahead.
 func (k *protocol) Ahead(stage int, c *node.Coming) {
 	if stage == 1 {
-		ahead.Lines(k, protocolLines)
+		prefetch.Lines(k, protocolLines)
 		return
 	}
 	if c.Ref != 0 {
@@ -28,10 +28,10 @@ func (k *protocol) Ahead(stage int, c *node.Coming) {
 func (k *protocol) aheadOfRequest(stage int, m *Message) {
 	if stage == 2 {
 		if cap(k.inbox.items) > 0 {
-			ahead.Lines(&k.inbox.items[:1][0], 1)
+			prefetch.Lines(&k.inbox.items[:1][0], 1)
 		}
 		if cap(k.replies.items) > 0 {
-			ahead.Lines(&k.replies.items[:1][0], 1)
+			prefetch.Lines(&k.replies.items[:1][0], 1)
 		}
 	}
 	if stage < 5 {
@@ -42,7 +42,7 @@ func (k *protocol) aheadOfRequest(stage int, m *Message) {
 func (k *protocol) aheadOfAnswer(stage int, c *node.Coming) {
 	if stage == 2 {
 		for _, o := range k.ops {
-			ahead.Lines(o, 1)
+			prefetch.Lines(o, 1)
 		}
 		return
 	}
@@ -50,9 +50,9 @@ func (k *protocol) aheadOfAnswer(stage int, c *node.Coming) {
 	switch {
 	case o == nil:
 	case stage == 3:
-		ahead.Lines(o, opLines)
+		prefetch.Lines(o, opLines)
 	case stage == 4 && o.search != nil:
-		ahead.Lines(o.search, searchLines)
+		prefetch.Lines(o.search, searchLines)
 		k.aheadOfNames(1, o, c)
 	case stage == 5 && o.search != nil:
 		o.search.Ahead()

@@ -1,11 +1,11 @@
-// Package ahead asks for memory before it is needed. A program that goes through
+// Package prefetch asks for memory before it is needed. A program that goes through
 // more memory than any cache holds waits for it most of its time, one read after the
 // other; what it asks for ahead comes while it does something else.
 //
 // To ask changes nothing: no result depends on it, and where the processor has no
 // instruction for it, or none that we know, it does nothing. It costs a few
 // nanoseconds and does not wait.
-package ahead
+package prefetch
 
 // LineBytes is how much memory is read at a time on most machines.
 const LineBytes = 64
