@@ -1,8 +1,8 @@
 package node
 
 import (
-	"github.com/shoalnet/shoal/prefetch"
 	"github.com/shoalnet/shoal/key"
+	"github.com/shoalnet/shoal/prefetch"
 	"github.com/shoalnet/shoal/wire"
 )
 

@@ -3,9 +3,9 @@ package sim
 import (
 	"bytes"
 
-	"github.com/shoalnet/shoal/prefetch"
 	"github.com/shoalnet/shoal/node"
 	"github.com/shoalnet/shoal/node/kad"
+	"github.com/shoalnet/shoal/prefetch"
 	"github.com/shoalnet/shoal/wire"
 )
 

@@ -1,8 +1,8 @@
 package table
 
 import (
-	"github.com/shoalnet/shoal/prefetch"
 	"github.com/shoalnet/shoal/key"
+	"github.com/shoalnet/shoal/prefetch"
 )
 
 // Ahead asks for memory that an event about a peer, or a search for a key, will need:

@@ -1,8 +1,8 @@
 package kad
 
 import (
-	"github.com/shoalnet/shoal/prefetch"
 	"github.com/shoalnet/shoal/node"
+	"github.com/shoalnet/shoal/prefetch"
 )
 
 // How many lines of memory things take.
