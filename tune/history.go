@@ -24,6 +24,7 @@ type history struct {
 	cooling   []cooling
 	promoted  int
 	foretold  *time.Duration // when something was foreseen, the last time
+	early     *Ordered       // a hold that waits for the next rollout
 }
 
 // cooling is a knob that is left alone for a while.
@@ -52,6 +53,11 @@ type (
 		Knobs    []string `json:"knobs,omitempty"`
 	}
 	noteData struct{}
+	// waitsData is an order that waits for a rollout.
+	waitsData struct {
+		Ordered
+		Waits bool `json:"waits"`
+	}
 )
 
 // take takes an entry in. What does not fit is passed over.
@@ -79,8 +85,16 @@ func (h *history) take(e Entry, at time.Duration, cfg *ServiceConfig) {
 	case KindStart:
 		var d startData
 		if json.Unmarshal(e.Data, &d) == nil {
-			h.baseline, h.candidate = d.Baseline, d.Candidate
+			h.baseline, h.candidate, h.early = d.Baseline, d.Candidate, nil
 			h.rollouts = lastTimes(append(h.rollouts, at))
+		}
+	case KindOrder:
+		var d waitsData
+		if json.Unmarshal(e.Data, &d) == nil && d.Waits {
+			h.early = nil
+			if d.Order == OrderHold {
+				h.early = &d.Ordered
+			}
 		}
 	case KindEnd:
 		var d endData

@@ -169,6 +169,9 @@ const maxReason = 500
 
 // text is the order with its reason, for people.
 func (o Ordered) text() string {
+	if o.Reason == "" {
+		return fmt.Sprintf("a person ordered %s", o.Order)
+	}
 	reason := strings.ToValidUTF8(o.Reason, "?")
 	return fmt.Sprintf("a person ordered %s: %s", o.Order, reason[:min(len(reason), maxReason)])
 }

@@ -306,9 +306,27 @@ func (s *Service) spoil(now time.Duration, t Trigger) {
 	s.close(now)
 }
 
+// waits reports whether an order is about the next rollout: a hold while none can be
+// held, and the resume that takes it back.
+func (s *Service) waits(o Order) bool {
+	switch {
+	case o == OrderResume:
+		return s.history.early != nil && s.state != ServiceRollout
+	case o != OrderHold || s.history.early != nil:
+		return false
+	}
+	return s.state != ServiceRollout || s.rollout.decision != "" && !s.rollout.takes(o)
+}
+
 // ordered passes an order on, or begins a study for it.
 func (s *Service) ordered(now time.Duration, o Ordered) {
 	switch {
+	case s.waits(o.Order):
+		text := "the next rollout will be held before it exposes anything"
+		if o.Order == OrderResume {
+			text = "the next rollout will not be held"
+		}
+		s.record(now, KindOrder, o.text()+"; "+text, waitsData{o, true})
 	case o.Order == OrderOptimize:
 		t := Trigger{Kind: TriggerManual, At: now, Text: "a person asked for a study"}
 		if o.Reason != "" {
@@ -480,6 +498,9 @@ func (s *Service) studied(now time.Duration, e Studied) {
 	}
 	s.record(now, KindProposal, fmt.Sprintf("study %d proposes %s: %s", e.Number, candidate.Hash(), e.Why), proposalData{Study: e.Number, Candidate: candidate.String(), Knobs: knobs})
 	s.rollout, s.state = r, ServiceRollout
+	if early := s.history.early; early != nil {
+		r.Tell(now, *early)
+	}
 }
 
 // Leave tells how many peers are left.
@@ -501,6 +522,9 @@ func (s *Service) record(now time.Duration, kind, text string, data any) {
 	}
 	e := Entry{AtNanos: int64(now), Kind: kind, Text: text, Data: raw}
 	s.queue = append(s.queue, Record{e})
+	if _, waits := data.(waitsData); waits {
+		s.history.take(e, now, &s.cfg)
+	}
 	if kind == KindTrigger {
 		// It counts at once: two in one interval must not both begin a study.
 		s.history.take(e, now, &s.cfg)

@@ -425,3 +425,38 @@ func TestReasons(t *testing.T) {
 		t.Error("an order that is none is taken")
 	}
 }
+
+// TestServiceHeldEarly: a hold that comes when there is no rollout is kept for the next
+// one, which then exposes nothing until it is resumed; also over a restart.
+func TestServiceHeldEarly(t *testing.T) {
+	v := newVillage(t)
+	v.run(10 * time.Minute)
+	v.regime = 1
+	v.s.Tell(v.now, OrderHold)
+	v.s.Tell(v.now, OrderHold) // once is enough
+	v.s.Tell(v.now, OrderResume)
+	v.s.Tell(v.now, OrderResume)
+	v.s.Tell(v.now, Ordered{OrderHold, "a release is under way"})
+	v.run(2 * time.Second)
+	if v.s.ignored != 2 || v.count(KindOrder, "a person ordered hold; the next rollout will be held") != 1 || v.count(KindOrder, "a person ordered resume; the next rollout will not be held") != 1 || v.count(KindOrder, "hold: a release is under way; the next rollout will be held") != 1 {
+		t.Errorf("%d ignored, entries %+v", v.s.ignored, v.entries)
+	}
+	again, err := NewService(serviceConfig(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Restore(v.entries, 0); err != nil {
+		t.Fatal(err)
+	}
+	v.s = again
+	v.s.Tell(v.now, OrderOptimize)
+	v.run(2 * time.Minute)
+	if v.s.State() != ServiceRollout || v.count(KindHold, "held: a person ordered it") != 1 || v.count(KindStage, "") != 0 {
+		t.Fatalf("state %s: %v", v.s.State(), v.kinds())
+	}
+	v.s.Tell(v.now, OrderResume)
+	v.run(10 * time.Minute)
+	if v.count(KindDecision, "promoted") != 1 || v.count(KindHold, "") != 1 {
+		t.Errorf("%v", v.kinds())
+	}
+}
