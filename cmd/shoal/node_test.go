@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -40,8 +41,26 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 type process struct {
 	*exec.Cmd
 	started map[string]any
-	errors  bytes.Buffer
+	errors  heard
 	rest    io.ReadCloser
+}
+
+// heard is what a process has said so far, read while it goes on.
+type heard struct {
+	mu   sync.Mutex
+	said bytes.Buffer
+}
+
+func (h *heard) Write(b []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.said.Write(b)
+}
+
+func (h *heard) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.said.String()
 }
 
 func start(t *testing.T, args ...string) *process {
