@@ -49,6 +49,9 @@ type FleetOptions struct {
 	Interval time.Duration
 	// Skew bounds by how much the clocks of two peers differ; 0 means 30 s.
 	Skew time.Duration
+	// Propose is what a contender looks for candidates with, pilot/fleet/twin for
+	// example; nil means one knob at a time, a step up or down.
+	Propose fleet.Proposer
 	// Say is told in words what happens; nil is silent.
 	Say func(format string, args ...any)
 }
@@ -156,10 +159,10 @@ func (d *DHT) contender(m *fleet.Member, o *FleetOptions) (*fleet.Coordinator, e
 	if o.Interval > 0 {
 		service.Preset.Interval = o.Interval
 	}
-	return fleet.NewCoordinator(fleet.CoordinatorConfig{
-		Key: private, Member: m, Service: service,
-		Propose: &fleet.Wishes{Then: &fleet.Steps{Knobs: fleet.Proposed(Knobs()), Seed: service.Seed}},
-	})
+	if o.Propose == nil {
+		o.Propose = &fleet.Steps{Knobs: fleet.Proposed(Knobs()), Seed: service.Seed}
+	}
+	return fleet.NewCoordinator(fleet.CoordinatorConfig{Key: private, Member: m, Service: service, Propose: &fleet.Wishes{Then: o.Propose}})
 }
 
 // Status returns how the membership stands.

@@ -16,6 +16,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/shoalnet/shoal/key"
+	"github.com/shoalnet/shoal/node"
 	"github.com/shoalnet/shoal/node/kad"
 	herd "github.com/shoalnet/shoal/tune/fleet"
 	"github.com/shoalnet/shoal/wire"
@@ -61,6 +62,37 @@ func (c *Courier) Addrs() (addrs []string) {
 		}
 	}
 	return addrs
+}
+
+// Survey returns what the peer has measured of its surroundings: of the peers in its
+// table, evenly over the buckets, those that have an ed25519 key.
+func (c *Courier) Survey() herd.Survey {
+	type answer struct {
+		peer key.ID
+		rtt  time.Duration
+	}
+	var all []answer
+	s := herd.Survey{Sessions: len(c.peer.host.Network().Peers())}
+	c.peer.Inspect(func(n *node.Node) {
+		t := n.Table()
+		s.Entries, s.Known, s.Size = t.Len(), t.Known(), t.NetworkSize()
+		s.Asked, s.Silent = c.peer.asked()
+		for b := range t.Buckets() {
+			for _, contact := range t.Bucket(b) {
+				if contact.MinRTT > 0 {
+					all = append(all, answer{contact.Peer, contact.MinRTT})
+				}
+			}
+		}
+	})
+	for i := range min(len(all), herd.MaxAnswers) {
+		a := all[i*len(all)/min(len(all), herd.MaxAnswers)]
+		id, known := c.peer.book.Peer(a.peer)
+		if name, err := nameOf(id); known && err == nil {
+			s.Answers = append(s.Answers, herd.Answer{Peer: name, RTT: a.rtt})
+		}
+	}
+	return s
 }
 
 // Get returns the best record under a key, nil if peers were asked and had none. That

@@ -225,11 +225,14 @@ type SearchConfig struct {
 	InFlight int // trials at once
 	// MinSuccess is the success ratio below which a configuration is no candidate.
 	MinSuccess float64
+	// Goal is what is to be low beside entries and messages; nil means the mean latency
+	// of gets. The front is in its order.
+	Goal func(Score) float64
 }
 
-// Search looks for configurations with low latency, few table entries and few
-// messages, and returns the front in order of latency. progress is told the
-// evaluations done.
+// Search looks for configurations that reach the goal with few table entries and few
+// messages, and returns the front in order of the goal. progress is told the evaluations
+// done.
 func (e Evaluator) Search(ctx context.Context, pool lab.Pool, space *opt.Space, cfg SearchConfig, progress func(done int, best Score)) ([]Score, opt.Tally, error) {
 	family, err := opt.FamilyOf(cmp.Or(cfg.Family, DefaultFamily))
 	if err != nil {
@@ -241,6 +244,10 @@ func (e Evaluator) Search(ctx context.Context, pool lab.Pool, space *opt.Space, 
 	})
 	if err != nil {
 		return nil, opt.Tally{}, err
+	}
+	goal := cfg.Goal
+	if goal == nil {
+		goal = func(s Score) float64 { return s.Latency.Mean }
 	}
 	found := map[int]Score{}
 	var last Score
@@ -257,7 +264,7 @@ func (e Evaluator) Search(ctx context.Context, pool lab.Pool, space *opt.Space, 
 			if last.Success < cfg.MinSuccess {
 				return opt.Outcome{Failed: fmt.Sprintf("success %.4f below %.4f", last.Success, cfg.MinSuccess)}
 			}
-			return opt.Outcome{Scores: []float64{last.Latency.Mean, last.Entries, last.Messages}}
+			return opt.Outcome{Scores: []float64{goal(last), last.Entries, last.Messages}}
 		},
 		InFlight: cfg.InFlight,
 		Progress: func(t opt.Trial, o opt.Outcome) {
@@ -274,6 +281,6 @@ func (e Evaluator) Search(ctx context.Context, pool lab.Pool, space *opt.Space, 
 	for _, m := range optimizer.Front() {
 		front = append(front, found[m.Trial.ID])
 	}
-	slices.SortFunc(front, func(a, b Score) int { return cmp.Compare(a.Latency.Mean, b.Latency.Mean) })
+	slices.SortFunc(front, func(a, b Score) int { return cmp.Compare(goal(a), goal(b)) })
 	return front, optimizer.Tally(), err
 }

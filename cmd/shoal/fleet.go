@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +17,8 @@ import (
 	"github.com/spf13/cobra"
 
 	dht "github.com/shoalnet/shoal"
+	"github.com/shoalnet/shoal/pilot/fleet"
+	"github.com/shoalnet/shoal/pilot/fleet/twin"
 	"github.com/shoalnet/shoal/tune"
 )
 
@@ -348,6 +352,8 @@ func (f *tuneFlags) begin(ctx context.Context, a *app, node *dht.DHT, dir string
 	o := dht.FleetOptions{Fleet: f.fleet, Dir: filepath.Join(dir, fleetDir), Preset: f.preset, Interval: f.interval, Skew: f.skew, Say: say}
 	var err error
 	if f.key != "" {
+		steps := &fleet.Steps{Knobs: fleet.Proposed(dht.Knobs()), Seed: rand.Uint64()}
+		o.Propose = &twin.Search{Then: steps, Workers: max(1, runtime.NumCPU()/2), Seed: steps.Seed, Say: say}
 		if o.Key, err = readKey(f.key); err != nil {
 			return err
 		}

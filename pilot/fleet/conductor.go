@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/shoalnet/shoal/knob"
 	"github.com/shoalnet/shoal/tune"
+	"github.com/shoalnet/shoal/tune/fleet"
 )
 
 // stage is where a conductor tries things: a fleet, or one peer. Times are those of the
@@ -25,14 +27,34 @@ type stage interface {
 	peers(now time.Duration) int
 	// refusing says why the candidate must go, nothing if it need not.
 	refusing(now time.Duration) string
+	// picture is how the peers see their network.
+	picture(now time.Duration) fleet.Picture
 }
 
-// Proposer looks for a candidate: a configuration that differs from good in knobs that
-// are tunable and not frozen, by no more than a step each. The zero Config is none.
+// Proposer looks for candidates. Its methods are called one at a time and return at once.
 type Proposer interface {
-	Propose(ctx context.Context, s tune.Study, good knob.Config) (candidate knob.Config, why string, err error)
+	// Propose returns how an answer is found.
+	Propose(q Question) Search
 	// Ended tells how the last candidate went.
 	Ended(d tune.Decision)
+}
+
+// Question is what a proposer has to go by.
+type Question struct {
+	Study   tune.Study
+	Good    knob.Config
+	Rate    float64       // lookups a second of each peer
+	Picture fleet.Picture // the network as its peers have told of it; empty where nobody has
+}
+
+// Search finds a candidate: a configuration that differs from what is good in knobs that
+// are tunable and not frozen, by no more than a step each. The zero Config is none. It may
+// take long, runs beside all else, and ends early when its context does.
+type Search func(ctx context.Context) (candidate knob.Config, why string, err error)
+
+// answered is a search that has been made.
+func answered(candidate knob.Config, why string, err error) Search {
+	return func(context.Context) (knob.Config, string, error) { return candidate, why, err }
 }
 
 // conductor drives a tune.Service over a stage. Its owner calls step when wake says so.
@@ -59,6 +81,10 @@ type conductor struct {
 	stopped   string // hash of the candidate that was stopped for a refusal
 	orders    []tune.Order
 	fresh     bool // the journal was empty
+
+	found     chan tune.Studied // by the search under way; nil: there is none
+	stop      context.CancelFunc
+	searching sync.WaitGroup
 }
 
 // now returns the service's time.
@@ -70,7 +96,7 @@ func (c *conductor) wake(wall time.Duration) time.Duration {
 	if due, ok := c.service.Wake(); ok && due+c.base > wall {
 		at = min(at, due+c.base)
 	}
-	if c.waiting != nil {
+	if c.waiting != nil || c.found != nil {
 		at = min(at, wall+c.length/8)
 	}
 	return max(at, wall+time.Millisecond)
@@ -81,6 +107,15 @@ func (c *conductor) step(ctx context.Context, wall time.Duration) error {
 	if c.waiting != nil && c.stage.applied(wall) {
 		c.service.Tell(c.now(wall), *c.waiting)
 		c.waiting = nil
+	}
+	select {
+	case answer := <-c.found: // nil: never
+		c.found = nil
+		c.stop()
+		c.slow = c.tail()
+		c.service.Settle(c.limits, c.rate)
+		c.service.Tell(c.now(wall), answer)
+	default:
 	}
 	for ; time.Duration(c.next+1)*c.length+c.grace <= wall; c.next++ {
 		c.close(wall)
@@ -149,7 +184,7 @@ func (c *conductor) do(ctx context.Context, wall time.Duration, command tune.Com
 	case tune.Record:
 		return c.record(command.Entry)
 	case tune.Study:
-		return c.study(ctx, wall, command)
+		c.study(ctx, wall, command)
 	case tune.Expose:
 		c.measure, c.waiting = nil, &tune.Applied{Block: command.Block, Hash: command.Hash}
 		return c.stage.expose(wall, command, c.candidate)
@@ -188,23 +223,35 @@ func (c *conductor) note(text string) error {
 	return c.journal.append(tune.Entry{Kind: tune.KindNote, Text: text, Data: json.RawMessage("{}")})
 }
 
-// study answers a study.
-func (c *conductor) study(ctx context.Context, wall time.Duration, s tune.Study) error {
-	answer := tune.Studied{Number: s.Number}
-	candidate, why, err := c.propose.Propose(ctx, s, c.service.Baseline())
-	switch {
-	case err != nil:
-		answer.Why = err.Error()
-	default:
-		answer.Why = why
-		if candidate.Set() != nil {
+// study has an answer to a study looked for.
+func (c *conductor) study(ctx context.Context, wall time.Duration, s tune.Study) {
+	c.end() // a search that took too long
+	search := c.propose.Propose(Question{
+		Study: s, Good: c.service.Baseline(), Rate: c.rate / float64(max(c.stage.peers(wall), 1)), Picture: c.stage.picture(wall),
+	})
+	found := make(chan tune.Studied, 1)
+	c.found = found
+	ctx, c.stop = context.WithCancel(ctx)
+	c.searching.Go(func() {
+		candidate, why, err := search(ctx)
+		answer := tune.Studied{Number: s.Number, Why: why}
+		switch {
+		case err != nil:
+			answer.Why = err.Error()
+		case candidate.Set() != nil:
 			answer.Candidate = candidate.String()
 		}
+		found <- answer
+	})
+}
+
+// end gives a search up.
+func (c *conductor) end() {
+	if c.found != nil {
+		c.found = nil
+		c.stop()
+		c.searching.Wait()
 	}
-	c.slow = c.tail()
-	c.service.Settle(c.limits, c.rate)
-	c.service.Tell(c.now(wall), answer)
-	return nil
 }
 
 // tail is the limit of the tail: the P90 of what ran of late, were its logarithms

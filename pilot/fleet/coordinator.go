@@ -113,6 +113,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	defer func() { _ = c.journal.close() }()
 	c.stop = c.member.cfg.Courier.Serve(c.answer)
 	defer c.stop()
+	defer c.abdicate()
 	for ctx.Err() == nil {
 		now := wall()
 		c.member.mu.Lock()
@@ -133,7 +134,6 @@ func (c *Coordinator) Run(ctx context.Context) error {
 		}
 		sleep(ctx, until, nil)
 	}
-	c.abdicate()
 	return nil
 }
 
@@ -183,11 +183,15 @@ func (c *Coordinator) standing() {
 // abdicate ends a reign. What it tried ends when nobody renews it.
 func (c *Coordinator) abdicate() {
 	c.mu.Lock()
+	r := c.reign
 	c.reign = nil
 	c.mu.Unlock()
 	c.member.mu.Lock()
 	c.member.near = nil
 	c.member.mu.Unlock()
+	if r != nil && r.conductor != nil {
+		r.conductor.end()
+	}
 }
 
 // lead does what is due while it leads, and returns when to look again.
@@ -247,7 +251,7 @@ func (c *Coordinator) begin(ctx context.Context, term uint64) error {
 		}
 		m.mu.Unlock()
 	}
-	r := &reign{c: c, term: term, good: good, intake: fleet.NewIntake(c.cfg.Service.Preset.Interval), discarded: map[string]int{}}
+	r := &reign{c: c, term: term, good: good, intake: fleet.NewIntake(c.cfg.Service.Preset.Interval), surveys: fleet.NewSurveys(c.cfg.Service.Preset.Interval), discarded: map[string]int{}}
 	r.acked = true
 	if err := r.announce(wall()); err != nil {
 		return err
@@ -274,12 +278,14 @@ func (c *Coordinator) answer(from fleet.Name, request []byte) []byte {
 	if r == nil {
 		return nil
 	}
+	out := reply{}
 	if p, err := fleet.OpenPass(c.fleet, e.Pass); err == nil && p.Peer == from && wall() < p.Expires {
 		r.take(from, &e)
+		out.Survey = r.surveys.Wants(wall(), from)
 	} else if len(e.Reports) > 0 {
 		r.discarded["without a pass"] += len(e.Reports)
 	}
-	out := reply{Bulletin: r.sealed, Obeyed: r.wished(e.Wish)}
+	out.Bulletin, out.Obeyed = r.sealed, r.wished(e.Wish)
 	if e.Status {
 		out.Status = r.status()
 	}

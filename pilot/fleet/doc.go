@@ -27,6 +27,8 @@ type Courier interface {
 	Put(ctx context.Context, key string, value []byte) error
 	Ask(ctx context.Context, to fleet.Name, addrs []string, request []byte) ([]byte, error)
 	Serve(answer func(from fleet.Name, request []byte) []byte) (stop func())
+	// Survey is what the peer has measured of its surroundings.
+	Survey() fleet.Survey
 }
 
 // Peer is what is tuned; p2p.Peer is one.

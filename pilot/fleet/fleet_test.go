@@ -1,7 +1,9 @@
 package fleet
 
 import (
+	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -21,7 +23,8 @@ func TestPromotes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 24, slowLookups(t))
 		defer w.close()
-		w.start(2, func(int) Proposer { return &planted{name: "lookup.alpha", text: "2"} })
+		plants := []*planted{{name: "lookup.alpha", text: "2"}, {name: "lookup.alpha", text: "2"}}
+		w.start(2, func(i int) Proposer { return plants[i] })
 		w.until("somebody leads", 3*time.Minute, func() bool { return len(w.leaders()) == 1 })
 		w.until("all run the better configuration", 20*time.Minute, func() bool { return w.runs("lookup.alpha")["2"] == len(w.peers) })
 		status := w.heads[w.leaders()[0]].Status()
@@ -29,12 +32,43 @@ func TestPromotes(t *testing.T) {
 			t.Errorf("status %+v", status)
 		}
 		t.Logf("promoted after %v: ratio %.3f [%.3f, %.3f]", time.Since(w.began), *status.Rollout.Effect.Ratio, *status.Rollout.Effect.Low, *status.Rollout.Effect.High)
+		w.checkQuestion(plants[w.leaders()[0]].asked[0])
 		// What was promoted is on disk, for a start without a network.
 		state, err := readState(w.members[7].cfg.Dir)
 		if err != nil || !strings.Contains(state.Good, "lookup.alpha = 2") {
 			t.Errorf("on disk: %+v, %v", state, err)
 		}
 	})
+}
+
+// checkQuestion: what a proposer goes by is the network as it is.
+func (w *world) checkQuestion(q Question) {
+	w.t.Helper()
+	if q.Picture.Peers() != len(w.peers) || q.Rate < 0.2 || q.Rate > 0.6 {
+		w.t.Fatalf("%d peers, %.2f lookups a second of each", q.Picture.Peers(), q.Rate)
+	}
+	place := map[fleet.Name]int{}
+	names := make([]fleet.Name, len(w.members))
+	for i, m := range w.members {
+		names[i] = m.self
+		place[m.self] = i
+	}
+	slices.SortFunc(names, func(a, b fleet.Name) int { return bytes.Compare(a[:], b[:]) })
+	known := 0
+	for i, row := range q.Picture.RTT {
+		for j, rtt := range row {
+			if rtt == 0 {
+				continue
+			}
+			known++
+			if want := 2 * delay(place[names[i]], place[names[j]]); rtt < want-time.Microsecond || rtt > want+20*time.Millisecond {
+				w.t.Errorf("peer %d says that %d answers after %v: it takes %v", place[names[i]], place[names[j]], rtt, want)
+			}
+		}
+	}
+	if all := len(names) * (len(names) - 1); known < all/2 {
+		w.t.Errorf("%d of %d answer times are known", known, all)
+	}
 }
 
 // TestRefuses: what the fleet has not signed, what has expired, is out of bounds or was

@@ -130,6 +130,7 @@ func (l *Lone) Run(ctx context.Context) error {
 	defer func() {
 		l.cfg.Peer.Attend(nil)
 		l.run(l.good, tune.Baseline, 0)
+		l.conductor.end()
 		_ = l.journal.close()
 	}()
 	gathered := l.conductor.next + gatherAlone
@@ -256,6 +257,9 @@ func (l *Lone) window(interval uint64, slow float64) tune.Window {
 // peers implements stage.
 func (*Lone) peers(time.Duration) int { return 1 }
 
+// picture implements stage: a peer by itself has not asked others what they see.
+func (*Lone) picture(time.Duration) fleet.Picture { return fleet.Picture{} }
+
 // refusing implements stage; the guard gives its order itself.
 func (*Lone) refusing(time.Duration) string { return "" }
 
@@ -273,23 +277,34 @@ func (l *Lone) lacks() string {
 type enough struct{ l *Lone }
 
 // Propose implements Proposer.
-func (p enough) Propose(ctx context.Context, s tune.Study, good knob.Config) (knob.Config, string, error) {
+func (p enough) Propose(q Question) Search {
 	if why := p.l.lacks(); why != "" {
-		return knob.Config{}, why, nil
+		return answered(knob.Config{}, why, nil)
 	}
-	c, why, err := p.l.cfg.Propose.Propose(ctx, s, good)
-	if err != nil || c.Set() == nil {
-		return c, why, err
+	search := p.l.cfg.Propose.Propose(q)
+	return func(ctx context.Context) (knob.Config, string, error) {
+		c, why, err := search(ctx)
+		if err == nil && c.Set() != nil {
+			err = ownOnly(q.Good, c)
+		}
+		if err != nil {
+			return knob.Config{}, "", err
+		}
+		return c, why, nil
+	}
+}
+
+// ownOnly refuses what touches more than a peer's own lookups.
+func ownOnly(good, c knob.Config) error {
+	if name, far := fleet.Far(good, c); far {
+		return fmt.Errorf("fleet: the candidate moves %s by more than a step", name)
 	}
 	for _, change := range knob.Diff(good, c) {
-		if name, far := fleet.Far(good, c); far {
-			return knob.Config{}, "", fmt.Errorf("fleet: the candidate moves %s by more than a step", name)
-		}
 		if k, _ := good.Set().Lookup(change.Name); k.Scope != knob.Request {
-			return knob.Config{}, "", fmt.Errorf("fleet: %s touches more than this peer's own lookups", change.Name)
+			return fmt.Errorf("fleet: %s touches more than this peer's own lookups", change.Name)
 		}
 	}
-	return c, why, nil
+	return nil
 }
 
 // Ended implements Proposer.

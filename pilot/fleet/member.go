@@ -52,6 +52,7 @@ type Member struct {
 	interval uint64        // the next to be closed
 	dice     *stat.Stream  // of the one who asks, like polls
 	polls    int
+	survey   bool // the coordinator asks for one; of the one who asks
 
 	mu       sync.Mutex
 	unsent   [][]byte
@@ -81,6 +82,8 @@ type errand struct {
 	Reports [][]byte   `json:"reports,omitempty"`
 	Status  bool       `json:"status,omitempty"`
 	Wish    []byte     `json:"wish,omitempty"` // sealed
+	// Survey is sent where the last reply asked for one.
+	Survey *fleet.Survey `json:"survey,omitempty"`
 }
 
 // reply is what it gets.
@@ -88,6 +91,7 @@ type reply struct {
 	Bulletin []byte  `json:"bulletin,omitempty"`
 	Status   *Status `json:"status,omitempty"`
 	Obeyed   bool    `json:"obeyed,omitempty"` // a wish was passed on
+	Survey   bool    `json:"survey,omitempty"` // send one with the next errand
 }
 
 // NewMember makes a member, with what an earlier one has left in its directory, and
@@ -277,7 +281,12 @@ func (m *Member) ask(ctx context.Context, lease fleet.Lease, near func(fleet.Nam
 	m.mu.Lock()
 	heard, reports := m.follower.Floor(), slices.Clone(m.unsent)
 	m.mu.Unlock()
-	request, err := json.Marshal(errand{Pass: m.cfg.Pass, Heard: heard, Reports: reports})
+	e := errand{Pass: m.cfg.Pass, Heard: heard, Reports: reports}
+	if m.survey {
+		s := m.cfg.Courier.Survey()
+		e.Survey, m.survey = &s, false
+	}
+	request, err := json.Marshal(e)
 	if err != nil {
 		return false
 	}
@@ -291,6 +300,7 @@ func (m *Member) ask(ctx context.Context, lease fleet.Lease, near func(fleet.Nam
 	if err != nil {
 		return false
 	}
+	m.survey = r.Survey
 	m.mu.Lock()
 	m.unsent = slices.DeleteFunc(m.unsent, func(sealed []byte) bool {
 		return slices.ContainsFunc(reports, func(sent []byte) bool { return bytes.Equal(sent, sealed) })

@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"context"
 	"fmt"
 	"slices"
 
@@ -20,21 +19,21 @@ type Wishes struct {
 }
 
 // Propose implements Proposer.
-func (p *Wishes) Propose(ctx context.Context, s tune.Study, good knob.Config) (knob.Config, string, error) {
+func (p *Wishes) Propose(q Question) Search {
 	p.own = len(p.First) > 0
 	if !p.own {
-		return p.Then.Propose(ctx, s, good)
+		return p.Then.Propose(q)
 	}
 	text := p.First[0]
 	p.First = p.First[1:]
-	c, err := good.Set().Parse(good, text)
+	c, err := q.Good.Set().Parse(q.Good, text)
 	if err != nil {
-		return knob.Config{}, "", err
+		return answered(knob.Config{}, "", err)
 	}
-	if name, far := fleet.Far(good, c); far {
-		return knob.Config{}, fmt.Sprintf("the operator's wish moves %s by more than a step, from %s to %s", name, good.Text(name), c.Text(name)), nil
+	if name, far := fleet.Far(q.Good, c); far {
+		return answered(knob.Config{}, fmt.Sprintf("the operator's wish moves %s by more than a step, from %s to %s", name, q.Good.Text(name), c.Text(name)), nil)
 	}
-	return c, "the operator wants it tried", nil
+	return answered(c, "the operator wants it tried", nil)
 }
 
 // Ended implements Proposer.
@@ -65,7 +64,12 @@ type move struct {
 var _ Proposer = (*Steps)(nil)
 
 // Propose implements Proposer.
-func (p *Steps) Propose(_ context.Context, s tune.Study, good knob.Config) (knob.Config, string, error) {
+func (p *Steps) Propose(q Question) Search {
+	c, why := p.step(q.Study, q.Good)
+	return answered(c, why, nil)
+}
+
+func (p *Steps) step(s tune.Study, good knob.Config) (knob.Config, string) {
 	if p.order == nil {
 		for _, name := range p.Knobs {
 			p.order = append(p.order, move{name, true}, move{name, false})
@@ -76,7 +80,7 @@ func (p *Steps) Propose(_ context.Context, s tune.Study, good knob.Config) (knob
 	if p.again {
 		p.again = false
 		if c, ok := p.moved(s, good, p.last); ok {
-			return c, fmt.Sprintf("the last step of %s was a gain: one more", p.last.name), nil
+			return c, fmt.Sprintf("the last step of %s was a gain: one more", p.last.name)
 		}
 	}
 	for range p.order {
@@ -84,10 +88,10 @@ func (p *Steps) Propose(_ context.Context, s tune.Study, good knob.Config) (knob
 		p.next++
 		if c, ok := p.moved(s, good, m); ok {
 			p.last = m
-			return c, fmt.Sprintf("one step of %s, from %s to %s", m.name, good.Text(m.name), c.Text(m.name)), nil
+			return c, fmt.Sprintf("one step of %s, from %s to %s", m.name, good.Text(m.name), c.Text(m.name))
 		}
 	}
-	return knob.Config{}, "no knob can be moved", nil
+	return knob.Config{}, "no knob can be moved"
 }
 
 // Ended implements Proposer.

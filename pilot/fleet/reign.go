@@ -29,6 +29,7 @@ type reign struct {
 	term      uint64
 	good      knob.Config // as the fleet sees it
 	intake    *fleet.Intake
+	surveys   *fleet.Surveys
 	conductor *conductor // nil while it gathers
 	gathered  uint64     // the interval from which on it conducts
 
@@ -66,11 +67,21 @@ func (r *reign) step(ctx context.Context, now time.Duration) error {
 		if err != nil {
 			return err
 		}
-		c.grace = length
+		c.grace, c.rate = length, r.pace(now)
 		r.conductor = c
 		c.first(now)
 	}
 	return r.conductor.step(ctx, now)
+}
+
+// pace is how many lookups a second were reported while it gathered.
+func (r *reign) pace(now time.Duration) float64 {
+	current, attempts := r.intake.Interval(now), 0
+	for i := uint64(2); i < gatherIntervals; i++ { // the last one is still on its way
+		w, _ := r.intake.Window(current-i, fleet.Block{}, 0)
+		attempts += w.Arms[tune.Baseline].Attempts + w.Arms[tune.Tuned].Attempts
+	}
+	return float64(attempts) / ((gatherIntervals - 2) * r.c.cfg.Service.Preset.Interval).Seconds()
 }
 
 // wake returns when step is to be called.
@@ -168,6 +179,9 @@ func (r *reign) window(interval uint64, slow float64) tune.Window {
 // peers implements stage.
 func (r *reign) peers(now time.Duration) int { return len(r.intake.Peers(now)) }
 
+// picture implements stage.
+func (r *reign) picture(now time.Duration) fleet.Picture { return r.surveys.Picture(now) }
+
 // refusing implements stage.
 func (r *reign) refusing(now time.Duration) string {
 	hash := r.good.Hash() // in its soak
@@ -199,6 +213,9 @@ func (r *reign) take(from fleet.Name, e *errand) {
 		}
 	}
 	r.intake.Heed(from, e.Heard)
+	if e.Survey != nil {
+		r.surveys.Tell(now, from, *e.Survey)
+	}
 }
 
 // wished passes an order of the fleet's owner on, once.

@@ -77,11 +77,14 @@ func testPreset() tune.Preset {
 	}
 }
 
+// delay is how long a packet takes from one peer to another.
+func delay(a, b int) time.Duration {
+	return 10*time.Millisecond + time.Duration(stat.Hash(uint64(min(a, b)), uint64(max(a, b)))%uint64(40*time.Millisecond))
+}
+
 func newWorld(t *testing.T, peers int, local knob.Config) *world {
 	t.Helper()
-	network, err := p2p.NewNetwork(p2p.EmulateConfig{Latency: func(a, b int) time.Duration {
-		return 10*time.Millisecond + time.Duration(stat.Hash(uint64(min(a, b)), uint64(max(a, b)))%uint64(40*time.Millisecond))
-	}})
+	network, err := p2p.NewNetwork(p2p.EmulateConfig{Latency: delay})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,11 +248,15 @@ type planted struct {
 	name, text string
 	mu         sync.Mutex
 	ended      []tune.Decision
+	asked      []Question
 }
 
-func (p *planted) Propose(_ context.Context, _ tune.Study, good knob.Config) (knob.Config, string, error) {
-	c, err := good.With(p.name, p.text)
-	return c, "planted", err
+func (p *planted) Propose(q Question) Search {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked = append(p.asked, q)
+	c, err := q.Good.With(p.name, p.text)
+	return answered(c, "planted", err)
 }
 
 func (p *planted) Ended(d tune.Decision) {
