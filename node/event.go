@@ -221,6 +221,17 @@ type Met struct {
 	Age    time.Duration
 }
 
+// Anchored says that a peer is one to join through, and that the world is trying it
+// for the first time: if the table does not have it, it is tried again and again.
+type Anchored struct{ Peer key.ID }
+
+// Dropped is how a node tells its protocols that the routing table has given up a
+// silent member, which first answered at Since.
+type Dropped struct {
+	Peer  key.ID
+	Since time.Duration
+}
+
 // Lost says that the session with a peer has ended.
 type Lost struct{ Peer key.ID }
 
@@ -253,6 +264,8 @@ func (Checked) event()    {}
 func (Called) event()     {}
 func (Canceled) event()   {}
 func (Met) event()        {}
+func (Anchored) event()   {}
+func (Dropped) event()    {}
 func (Lost) event()       {}
 func (Pressed) event()    {}
 func (Configured) event() {}

@@ -202,7 +202,7 @@ func (n *Node) Tell(now time.Duration, event Event) {
 		n.server = ev.Server
 	case Pressed:
 		n.peer.Table.Press(ev.Level)
-	case Lost, Canceled:
+	case Lost, Canceled, Anchored:
 		n.broadcast(now, event)
 	default:
 		n.counters.Ignored++
@@ -290,7 +290,7 @@ func (n *Node) Ask(now time.Duration) (Request, bool) {
 		}
 		n.settle(now, ref, Failed{Ref: ref, Reason: Timeout})
 	}
-	if r, ok := n.own(); ok {
+	if r, ok := n.own(now); ok {
 		return r, true
 	}
 	for _, p := range n.protocols {
@@ -298,11 +298,11 @@ func (n *Node) Ask(now time.Duration) (Request, bool) {
 			return r, true
 		}
 	}
-	return n.own() // a protocol's Ask may have refused, or changed the table
+	return n.own(now) // a protocol's Ask may have refused, or changed the table
 }
 
 // own returns what the peer itself wants: refusals, withdrawals, table changes and the mode.
-func (n *Node) own() (Request, bool) {
+func (n *Node) own(now time.Duration) (Request, bool) {
 	if len(n.refuse) > 0 {
 		r := n.refuse[0]
 		n.refuse = n.refuse[1:]
@@ -318,6 +318,9 @@ func (n *Node) own() (Request, bool) {
 	if c, ok := n.peer.Table.Changed(); ok {
 		if c.Member {
 			return Keep{Peer: c.Peer, Why: c.Why}, true
+		}
+		if c.Why == table.Dropped {
+			n.broadcast(now, Dropped{Peer: c.Peer, Since: c.Since})
 		}
 		return Release{Peer: c.Peer, Why: c.Why}, true
 	}

@@ -44,7 +44,7 @@ type entry struct {
 	name      peer.ID
 	place     *list.Element
 	kept      bool // a member of the routing table
-	listed    bool // of the roster
+	listed    int  // who else wants it kept: the roster, and those who try it again
 	protected bool
 	addrs     []ma.Multiaddr // of one that is kept or listed
 	provides  *announcement
@@ -247,7 +247,7 @@ func (b *Book) pin(e *entry) {
 // unpin undoes pin if nothing holds the peer any more; the addresses stay for as
 // long as those of any peer that we were connected to.
 func (b *Book) unpin(e *entry) {
-	if e.kept || e.listed {
+	if e.kept || e.listed > 0 {
 		return
 	}
 	b.host.Peerstore().AddAddrs(e.name, e.addrs, peerstore.RecentlyConnectedAddrTTL)
@@ -255,18 +255,19 @@ func (b *Book) unpin(e *entry) {
 	b.forget()
 }
 
-// list pins a peer of the roster. Nothing is said to the connection manager: there
-// are too many.
+// list pins a peer of the roster, or one that is to be tried again, once for each.
+// Nothing is said to the connection manager: there are too many.
 func (b *Book) list(id key.ID, on bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e, known := b.entries[id]
-	if !known || e.listed == on {
-		return
-	}
-	if e.listed = on; on {
+	switch {
+	case !known:
+	case on:
+		e.listed++
 		b.pin(e)
-	} else {
+	case e.listed > 0:
+		e.listed--
 		b.unpin(e)
 	}
 }

@@ -160,29 +160,17 @@ func (p *Peer) announce() {
 	}
 }
 
-const (
-	// joinTimeout bounds one attempt to reach a bootstrap peer.
-	joinTimeout = 10 * time.Second
-	// joinAgain is how often a peer without connections tries them anew.
-	joinAgain = 2 * time.Minute
-)
+// joinTimeout bounds the first attempt to reach a bootstrap peer.
+const joinTimeout = 10 * time.Second
 
-// join connects to the bootstrap peers, now and whenever we have lost all
-// connections, and then looks for our own neighbours.
+// join connects to the bootstrap peers, and then looks for our own neighbours. From
+// then on the machine decides when to try one again.
 func (p *Peer) join(bootstrap []peer.AddrInfo) {
-	ticker := time.NewTicker(joinAgain)
-	defer ticker.Stop()
-	for first := true; ; first = false {
-		if first || len(p.host.Network().Peers()) == 0 {
-			p.connect(bootstrap)
-			p.refreshSelf()
-		}
-		select {
-		case <-p.ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	for _, info := range bootstrap {
+		p.tell(node.Anchored{Peer: p.book.Meet(info)})
 	}
+	p.connect(bootstrap)
+	p.refreshSelf()
 }
 
 // connect dials the bootstrap peers at once and waits for all of them.

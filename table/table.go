@@ -54,11 +54,13 @@ type Probe struct {
 	Verify bool
 }
 
-// Change says that a peer became a member or ceased to be one, and why.
+// Change says that a peer became a member or ceased to be one, and why. Since is when
+// it first answered, as in Contact.
 type Change struct {
 	Peer   key.ID
 	Member bool
 	Why    Reason
+	Since  time.Duration
 }
 
 // Contact is what the table knows about one peer, for those who look in.
@@ -417,7 +419,7 @@ func (t *Table) changed(k *bucket, i int, why Reason) {
 			delete(t.groups, g)
 		}
 	}
-	t.changes = append(t.changes, Change{Peer: k.id(i), Member: by > 0, Why: why})
+	t.changes = append(t.changes, Change{Peer: k.id(i), Member: by > 0, Why: why, Since: time.Duration(k.pool[i].since) * time.Second})
 }
 
 // Changed returns the next change of membership that was not yet returned. The

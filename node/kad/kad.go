@@ -30,6 +30,7 @@ const (
 	forPing
 	forProbe
 	forServe
+	forRejoin
 	forRegion
 	forRim      // that and those that follow: one for each rim of a region
 	purposeBits = 8
@@ -56,6 +57,7 @@ type protocol struct {
 	serving []served            // inbound requests that wait for storage
 	kept    []kept              // provider records to store anew
 	refresh refresh
+	rejoin  rejoin
 	surveys surveys
 
 	// patience is how long probes wait for operations of callers; held is since when
@@ -99,6 +101,7 @@ func (k *protocol) configure() {
 	k.room = k.peer.Knobs().Int("node.inbox")
 	k.lookup = lookup.SettingsOf(k.peer.Knobs())
 	k.refresh.every, k.refresh.k = k.peer.Knobs().Duration("kad.refresh"), k.k
+	k.rejoin.every = k.peer.Knobs().Duration("kad.rejoin")
 	k.refresh.calm = k.peer.Knobs().Duration("kad.refresh_calm")
 }
 
@@ -125,7 +128,15 @@ func (k *protocol) Tell(now time.Duration, ev node.Event) {
 		k.reached(now, ev)
 	case node.Configured:
 		k.configure()
-	default: // Met and Lost are the table's
+	case node.Anchored:
+		k.rejoin.anchored(now, k.peer.Self, ev.Peer)
+	case node.Dropped:
+		k.rejoin.left(now, k.peer.Self, ev.Peer, ev.Since)
+	case node.Met:
+		if ev.Age > 0 { // of an earlier life, and not seen in this one
+			k.rejoin.left(now, k.peer.Self, ev.Peer, now-ev.Age)
+		}
+	default: // Lost is the table's
 	}
 }
 
@@ -142,10 +153,11 @@ func (k *protocol) called(now time.Duration, ev node.Called) {
 	k.begin(now, ev.Call, c)
 }
 
-// begin starts an operation. Call 0 is our own: nothing is delivered for it.
-func (k *protocol) begin(now time.Duration, call uint64, c Call) {
+// begin starts an operation, whose lookup begins with our own table and those who are
+// named. Call 0 is our own: nothing is delivered for it.
+func (k *protocol) begin(now time.Duration, call uint64, c Call, through ...key.ID) {
 	k.ids++
-	o := &op{id: k.ids, call: call, body: c, settings: k.lookup, k: k.k, started: now}
+	o := &op{id: k.ids, call: call, body: c, settings: k.lookup, k: k.k, started: now, through: through}
 	if c.Knobs.Set() != nil {
 		o.settings = lookup.SettingsOf(c.Knobs)
 	}
@@ -205,8 +217,11 @@ func (k *protocol) settled(now time.Duration, ev node.Settled) {
 	}
 	if failed, ok := ev.Outcome.(node.Failed); ok && ev.Sent >= 0 && failed.Reason != node.NoNews {
 		k.silences.failed(now, ev.Sent, ev.Peer)
-	} else if answered {
+	}
+	lost := false
+	if answered {
 		k.silences.lives(now, ev.Peer)
+		lost = k.rejoin.lives(now, k.peer.Self, ev.Peer)
 	}
 	id, purpose := ev.Tag>>purposeBits, ev.Tag&(1<<purposeBits-1)
 	switch purpose {
@@ -214,9 +229,11 @@ func (k *protocol) settled(now time.Duration, ev node.Settled) {
 		k.served(id, ev.Outcome)
 		return
 	case forProbe:
-		if m, ok := answer.Body.(Message); ok {
-			k.meet(now, m.Closer)
-		}
+		k.introduced(now, answer.Body, lost)
+		return
+	case forRejoin:
+		k.rejoin.tried(now, k.peer, ev.Peer, ev.Outcome)
+		k.introduced(now, answer.Body, lost)
 		return
 	}
 	for _, o := range k.ops {
@@ -273,6 +290,9 @@ func (k *protocol) Ask(now time.Duration) (node.Request, bool) {
 		return k.out.pop(), true
 	}
 	if r, ok := k.probe(now); ok {
+		return r, true
+	}
+	if r, ok := k.retry(now); ok {
 		return r, true
 	}
 	if k.repeat(now) {
@@ -381,6 +401,7 @@ func (k *protocol) Wake() (at time.Duration, ok bool) {
 	} else {
 		earliest(k.peer.Table.Wake())
 	}
+	earliest(k.rejoin.wake())
 	if k.crowded() {
 		return at, ok
 	}

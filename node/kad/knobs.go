@@ -28,6 +28,12 @@ func Knobs() []knob.Knob {
 			Source: "Kademlia paper, section 2.3: an hour; the condition is ours",
 		},
 		{
+			Name: "kad.rejoin", Kind: knob.Duration, Scale: knob.Log, Min: 0, Max: 24 * hour, Default: "1m",
+			Zero: "whoever was lost is not tried again", Scope: knob.Node, Guards: []string{"success", "bytes"},
+			Doc:    "first pause between two tries of a peer to join through, or of a former member, that the table has lost; it doubles up to 16 times that",
+			Source: "ours: so that the halves of a network that was parted find each other again",
+		},
+		{
 			Name: "kad.reprovide", Kind: knob.Duration, Scale: knob.Log, Min: float64(time.Minute), Max: 48 * hour, Default: "22h",
 			Scope: knob.Node, Guards: []string{"success", "bytes"},
 			Doc: "pause after which a kept provider record is stored anew", Source: "amino: 22 h, validity 48 h",

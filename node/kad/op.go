@@ -33,6 +33,7 @@ type op struct {
 	k        int
 	phase    phase
 	started  time.Duration
+	through  []key.ID // where the lookup begins, beside our own table
 	search   *lookup.Search
 	resumed  bool // the lookup has gone on once
 	edge     edge
@@ -109,6 +110,7 @@ func (o *op) begin(k *protocol, request Message) {
 	if len(seeds) == 0 {
 		seeds = k.peer.Table.ClosestKnown(o.body.Target, o.k, room[:0])
 	}
+	seeds = append(seeds, o.through...)
 	size := k.peer.Table.NetworkSize()
 	if r := k.peer.Roster; r != nil {
 		seeds = r.Closest(o.body.Target, o.k+o.settings.Refill, seeds)

@@ -48,7 +48,7 @@ type stage struct {
 }
 
 var commands = map[string]func(*stage, *testing.T, *datadriven.TestData){
-	"knows": (*stage).knows, "met": (*stage).met, "holds": (*stage).holds,
+	"knows": (*stage).knows, "anchor": (*stage).anchor, "met": (*stage).met, "holds": (*stage).holds,
 	"receive": (*stage).receive, "answer": (*stage).answer, "fail": (*stage).fail,
 	"call": (*stage).start, "cancel": (*stage).cancel, "wait": (*stage).pass,
 	"mode": (*stage).mode, "configure": (*stage).configure, "counters": (*stage).counters,
@@ -95,6 +95,10 @@ func (s *stage) knows(t *testing.T, td *datadriven.TestData) {
 	for _, id := range script.ArgIDs(t, td, "peers") {
 		s.node().Table().Tell(s.now, table.Event{Kind: table.Answered, Peer: id, RTT: 2 * oneWay})
 	}
+}
+
+func (s *stage) anchor(t *testing.T, td *datadriven.TestData) {
+	s.node().Tell(s.now, node.Anchored{Peer: script.ArgID(t, td, "peer")})
 }
 
 func (s *stage) met(t *testing.T, td *datadriven.TestData) {

@@ -29,6 +29,7 @@ type world struct {
 	inbound []waiting              // who waits for the reply to request i+1
 	unmet   map[key.ID][]node.Send // requests to peers without a node, oldest first
 	down    map[key.ID]bool        // hears nothing, says nothing
+	cut     func(a, b key.ID) bool // no message passes; nil: all do
 	// introduce tells both ends of a first contact what the other is, as sessions
 	// of real worlds do.
 	introduce  bool
@@ -149,7 +150,7 @@ func (w *world) send(id key.ID, r node.Send) {
 	case to == nil:
 		w.unmet[r.To] = append(w.unmet[r.To], r)
 		return
-	case w.down[r.To]:
+	case w.down[r.To], w.cut != nil && w.cut(id, r.To):
 		return // the deadline tells
 	case w.introduce && !w.introduced[[2]key.ID{id, r.To}]:
 		w.introduced[[2]key.ID{id, r.To}], w.introduced[[2]key.ID{r.To, id}] = true, true

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/shoalnet/shoal/knob"
-	"github.com/shoalnet/shoal/node/kad"
 	"github.com/shoalnet/shoal/p2p"
 	"github.com/shoalnet/shoal/tune"
 	"github.com/shoalnet/shoal/tune/fleet"
@@ -294,12 +293,7 @@ func TestParted(t *testing.T) {
 		began := time.Now()
 		w.until("both try something", 5*time.Minute, watched(func() bool { return time.Since(began) > 4*time.Minute }))
 		w.network.Split(nil)
-		// Both sides have forgotten each other by now: somebody must introduce them.
-		for i := 0; i < len(w.peers); i += 2 {
-			_, _ = w.peers[i].Call(t.Context(), kad.Call{Op: kad.OpPing, Target: w.peers[i+1].Self()}).Wait()
-			_, _ = w.peers[i].Call(t.Context(), kad.Call{Op: kad.OpRefresh, Target: w.peers[i].Self()}).Wait()
-			_, _ = w.peers[i+1].Call(t.Context(), kad.Call{Op: kad.OpRefresh, Target: w.peers[i+1].Self()}).Wait()
-		}
+		// Both sides have forgotten each other by now, and find each other by themselves.
 		w.until("one coordinator is left, and all hear it alone", 10*time.Minute, watched(func() bool {
 			now := w.leaders()
 			if len(now) != 1 {
