@@ -38,6 +38,7 @@ type event struct {
 	priority wire.Priority
 	oneWay   bool
 	protocol wire.Protocol
+	errand   uint8 // what the request is for
 	peer     int32 // to whom it happens
 	other    int32
 	ref      uint64        // a wire.Ref of the peer that sends, or a call

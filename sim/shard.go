@@ -18,6 +18,7 @@ type shard struct {
 	queue  queue
 	out    [][]parcel // by shard: what is to happen to its peers
 	events uint64
+	tally  tally
 	traffic
 	foresight foresight
 	lists     *lists // of replies; nil: they are not used again
@@ -64,7 +65,7 @@ func (s *shard) step() bool {
 		if ev.peer != p.number {
 			p = s.world.peers[ev.peer]
 		}
-		s.happened(p, ev)
+		s.happened(p, &ev)
 		ev.body.(func())()
 		return true
 	}
@@ -73,10 +74,10 @@ func (s *shard) step() bool {
 	case p.node == nil:
 		s.inVain(p, ev)
 	case ev.kind == knocks: // its node hears nothing of it
-		s.happened(p, ev)
+		s.happened(p, &ev)
 		s.knocked(p, ev)
 	case ev.kind != wakes || at == p.wakeAt: // else woken by something else since
-		s.happened(p, ev)
+		s.happened(p, &ev)
 		s.hear(p, ev)
 		s.drain(p)
 	}
@@ -110,8 +111,9 @@ func (s *shard) hear(p *member, ev event) {
 }
 
 // happened enters an event into digest and trace.
-func (s *shard) happened(p *member, ev event) {
+func (s *shard) happened(p *member, ev *event) {
 	s.events++
+	s.tally.add(ev)
 	p.digest = stat.Hash(p.digest, uint64(s.now), uint64(ev.kind), ev.ref)
 	if s.world.cfg.Trace != nil {
 		peer := p.number

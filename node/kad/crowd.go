@@ -220,7 +220,7 @@ func (o *op) askRegion(k *protocol, now time.Duration) (node.Request, bool) {
 		o.trace.asked(now, to)
 		o.tell(k, Event{Step: StepAsked, Peer: to})
 		return k.peer.Send(now, k, o.id<<purposeBits|forRegion, wire.Message{
-			To: to, Deadline: now + o.settings.Hard, Priority: o.priority(), Body: o.request,
+			To: to, Deadline: now + o.settings.Hard, Priority: o.priority(), Errand: o.errand(), Body: o.request,
 		}, false)
 	}
 	if o.inFlight > 0 || o.next < len(o.targets) {

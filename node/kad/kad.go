@@ -145,7 +145,7 @@ func (k *protocol) called(now time.Duration, ev node.Called) {
 // begin starts an operation. Call 0 is our own: nothing is delivered for it.
 func (k *protocol) begin(now time.Duration, call uint64, c Call) {
 	k.ids++
-	o := &op{id: k.ids, call: call, body: c, settings: k.lookup, k: k.k, started: now}
+	o := &op{id: k.ids, call: call, own: call == 0, body: c, settings: k.lookup, k: k.k, started: now}
 	if c.Knobs.Set() != nil {
 		o.settings = lookup.SettingsOf(c.Knobs)
 	}
@@ -307,12 +307,12 @@ func (k *protocol) probe(now time.Duration) (node.Request, bool) {
 	if !ok {
 		return nil, false
 	}
-	m := Message{Type: Ping}
+	m, errand := Message{Type: Ping}, Liveness
 	if p.Verify {
-		m = Message{Type: FindNode, Target: k.peer.Self}
+		m, errand = Message{Type: FindNode, Target: k.peer.Self}, Verify
 	}
 	return k.peer.Send(now, k, forProbe, wire.Message{
-		To: p.Peer, Deadline: now + k.lookup.Hard, Priority: wire.Background, Body: m,
+		To: p.Peer, Deadline: now + k.lookup.Hard, Priority: wire.Background, Errand: uint8(errand), Body: m,
 	}, false)
 }
 
