@@ -86,6 +86,8 @@ type Config struct {
 	// one may use its memory again when the reply was told to whom it went to, if no call wants Events
 	// and nobody is Watched. nil: they are made anew.
 	Lists func(n int) []key.ID
+	// Lean has the table keep less; see table.Table.Lean.
+	Lean bool
 }
 
 // Counters count what the node would not take.
@@ -122,6 +124,9 @@ func New(cfg Config) (*Node, error) {
 	t, err := table.New(cfg.Self, cfg.Space, table.SettingsOf(cfg.Knobs))
 	if err != nil {
 		return nil, err
+	}
+	if cfg.Lean {
+		t.Lean()
 	}
 	n := &Node{table: *t, server: cfg.Server, alone: cfg.Alone}
 	n.pending.limit = cfg.Knobs.Int("node.pending")

@@ -237,6 +237,7 @@ func (r *run) node(slot int, id key.ID, seed uint64) (*node.Node, error) {
 	return node.New(node.Config{
 		Self: id, Space: space, Knobs: r.cfg.Knobs, Seed: stat.Hash(r.cfg.Seed, seed), Server: true,
 		Protocols: protocols, Lists: r.part(slot).list,
+		Lean: r.cfg.Knobs.Number("table.stale") == 0, // nobody asks how old peers are
 	})
 }
 

@@ -136,7 +136,7 @@ func (t *Table) dueOf(now time.Duration, b int) (i int, verify bool, next time.D
 	}
 	for i := range look {
 		c := &look[i]
-		at := c.lastHeard + t.set.ProbeAfter // members
+		at := c.lastHeard() + t.set.ProbeAfter // members
 		verify := room && !c.eligible()
 		switch {
 		case verify && c.hearsay:
@@ -240,8 +240,8 @@ func (t *Table) Bucket(b int) []Contact {
 	for i := range k.pool {
 		c := &k.pool[i]
 		out[i] = Contact{
-			Peer: k.id(i), Member: i < k.members, LastHeard: c.lastHeard, Since: time.Duration(c.since) * time.Second,
-			RTT: c.time(), MinRTT: time.Duration(c.fastest) * time.Microsecond, Failures: int(c.failures),
+			Peer: k.id(i), Member: i < k.members, LastHeard: c.lastHeard(), Since: k.since(i),
+			RTT: c.time(), MinRTT: k.fastest(i), Failures: int(c.failures),
 		}
 	}
 	return out

@@ -7,7 +7,7 @@ type Errand uint8
 // The errands that no operation of a caller has.
 const (
 	// Join is a refresh that somebody waits for: that of a newcomer.
-	Join = Errand(OpRefresh) + 1 + iota
+	Join      = Errand(OpRefresh) + 1 + iota
 	Reprovide // a provider record is stored anew
 	Repair    // a record goes to those of the nearest that lacked it when it was got
 	Liveness  // a peer that was silent for long shows whether it is there
