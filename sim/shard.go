@@ -157,7 +157,9 @@ func (s *shard) do(p *member, r node.Request) {
 	case node.Load:
 		loaded := node.Loaded{Ref: r.Ref}
 		if r.Store == node.Providers {
-			loaded.Peers = p.store.of(s.now, r.Key)
+			for _, peer := range p.store.of(s.now, r.Key) {
+				loaded.Peers = append(loaded.Peers, s.world.id(peer))
+			}
 		} else if v := p.store.value(s.now, r.Key); v != nil {
 			loaded.Values = [][]byte{v}
 		}
@@ -165,7 +167,8 @@ func (s *shard) do(p *member, r node.Request) {
 	case node.Save:
 		saved := node.Saved{Ref: r.Ref}
 		if r.Store == node.Providers {
-			saved.OK = p.store.putProvider(s.now, r.Key, r.Peer, s.now+recordTTL)
+			peer, known := s.world.index.find(r.Peer.Short())
+			saved.OK = known && p.store.putProvider(s.now, r.Key, peer, s.now+recordTTL)
 		} else {
 			saved.OK = p.store.putValue(s.now, r.Key, r.Value, s.now+recordTTL)
 		}
