@@ -109,6 +109,9 @@ func (t *Table) Wake() (time.Duration, bool) {
 	return t.probeAt, true
 }
 
+// Restless reports whether Ask may choose members anew before the time of Wake.
+func (t *Table) Restless() bool { return t.anyDirty }
+
 // due returns a newcomer that a bucket has room for, or a member that was silent
 // too long; if there is none, -1 and when to look again. The buckets take turns.
 func (t *Table) due(now time.Duration) (b, i int, verify bool, next time.Duration) {

@@ -165,7 +165,8 @@ func (o *op) rim(k *protocol) {
 	seeds := k.peer.Table.Closest(target, k.peer.Table.Len(), nil) // the crowd may be the nearest of them
 	seeds = append(seeds, o.region.found...)
 	n, _ := k.surveys.size()
-	o.search = lookup.New(lookup.Config{
+	k.searches.Over(o.search)
+	o.search = k.searches.New(lookup.Config{
 		Log: o.log(k), Target: target, Self: k.peer.Self, Avoid: o.region.crowd, K: o.k, First: o.first, Withdraws: true, Settings: o.settings, Depth: math.Log2(n / float64(o.k)), Predict: k.predict,
 		Reach: func(p key.ID) (time.Duration, bool) { return k.within(p, o.settings.SoftFactor) },
 	}, seeds)

@@ -116,7 +116,7 @@ func (o *op) begin(k *protocol, request Message) {
 		size = max(size, float64(r.Len()+1))
 		o.direct(r)
 	}
-	o.search = lookup.New(lookup.Config{
+	o.search = k.searches.New(lookup.Config{
 		Log:    o.log(k),
 		Target: o.body.Target, Self: k.peer.Self, K: o.k, First: o.first, Withdraws: true, Settings: o.settings,
 		Depth: math.Log2(size / float64(o.k)), Predict: k.predict,
