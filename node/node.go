@@ -17,6 +17,7 @@ package node
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"github.com/shoalnet/shoal/key"
@@ -33,6 +34,13 @@ type Protocol interface {
 	Tell(now time.Duration, ev Event)
 	Ask(now time.Duration) (Request, bool)
 	Wake() (at time.Duration, ok bool)
+}
+
+// Server is a protocol that tells apart what inbound requests want: Serve is the
+// part of Ask that answers them. They change nothing else.
+type Server interface {
+	Protocol
+	Serve(now time.Duration) (Request, bool)
 }
 
 // Roster is a list of the peers of a network that a protocol keeps beside the
@@ -86,6 +94,8 @@ type Config struct {
 	// one may use its memory again when the reply was told to whom it went to, if no call wants Events
 	// and nobody is Watched. nil: they are made anew.
 	Lists func(n int) []key.ID
+	// Lean has the table keep less; see table.Table.Lean.
+	Lean bool
 }
 
 // Counters count what the node would not take.
@@ -102,6 +112,7 @@ type Node struct {
 	protocols  []Protocol
 	room       [2]Protocol // of protocols: one read of memory fewer for every event
 	foresight  Foresight   // the first of them, nil if it has none
+	calm       calm
 	server     bool
 	alone      bool
 	advertised bool
@@ -123,6 +134,9 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Lean {
+		t.Lean()
+	}
 	n := &Node{table: *t, server: cfg.Server, alone: cfg.Alone}
 	n.pending.limit = cfg.Knobs.Int("node.pending")
 	n.peer = Peer{Self: cfg.Self, Space: cfg.Space, Table: &n.table, Seed: cfg.Seed, Watched: cfg.Watched, knobs: cfg.Knobs, node: n, lists: cfg.Lists}
@@ -138,6 +152,9 @@ func New(cfg Config) (*Node, error) {
 		n.protocols = append(n.protocols, p)
 	}
 	n.foresight, _ = n.protocols[0].(Foresight)
+	if len(n.protocols) == 1 && !cfg.Watched { // who looks on sees each Ask
+		n.calm.server, _ = n.protocols[0].(Server)
+	}
 	return n, nil
 }
 
@@ -166,9 +183,12 @@ func (n *Node) Pending() int { return len(n.pending.live) }
 // Tell takes an event. Nonsense is counted and ignored. Events are handed on as
 // they came: to make an interface value of one anew would allocate.
 func (n *Node) Tell(now time.Duration, event Event) {
-	switch ev := event.(type) {
-	case Received:
+	if ev, ok := event.(Received); ok {
 		n.received(now, ev.Protocol, ev.Inbound, event)
+		return
+	}
+	n.calm.until = 0
+	switch ev := event.(type) {
 	case Answered:
 		n.settle(now, ev.Ref, event)
 	case Failed:
@@ -283,6 +303,10 @@ func (n *Node) reached(now time.Duration, ev Reached) {
 
 // Ask returns the next thing to do; false when there is nothing for the moment.
 func (n *Node) Ask(now time.Duration) (Request, bool) {
+	if now < n.calm.until {
+		return n.serve(now)
+	}
+	n.calm.until = 0
 	for {
 		ref, ok := n.pending.expired(now)
 		if !ok {
@@ -331,8 +355,44 @@ func (n *Node) own(now time.Duration) (Request, bool) {
 	return nil, false
 }
 
-// Wake returns when Ask may have something even if nothing happens.
+// calm is how a peer knows that it has nothing to do but to answer requests: half of
+// what happens to one is no more than that.
+type calm struct {
+	until  time.Duration // 0: not at all
+	wake   time.Duration // as Wake has found, 0: never
+	server Server        // its only protocol, nil if that does not tell requests apart
+}
+
+// serve is Ask of a peer that is calm.
+func (n *Node) serve(now time.Duration) (Request, bool) {
+	if len(n.refuse) == 0 {
+		if r, ok := n.calm.server.Serve(now); ok {
+			return r, true
+		}
+	}
+	if len(n.refuse) > 0 {
+		return n.own(now)
+	}
+	return nil, false
+}
+
+// Wake returns when Ask may have something even if nothing happens. It is called
+// after Ask has returned false.
 func (n *Node) Wake() (at time.Duration, ok bool) {
+	if c := &n.calm; c.until > 0 {
+		return c.wake, c.wake > 0
+	}
+	at, ok = n.wakes()
+	if n.calm.server != nil && !n.peer.Table.Restless() && (!ok || at > 0) {
+		n.calm.wake, n.calm.until = at, at
+		if !ok {
+			n.calm.wake, n.calm.until = 0, math.MaxInt64
+		}
+	}
+	return at, ok
+}
+
+func (n *Node) wakes() (at time.Duration, ok bool) {
 	at, ok = n.pending.next()
 	for _, p := range n.protocols {
 		if t, some := p.Wake(); some && (!ok || t < at) {

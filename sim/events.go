@@ -100,23 +100,25 @@ type EventsResult struct {
 	// operation: probes, refreshes, and the answers to them.
 	MaintenanceBytes float64 `json:"maintenance_bytes_per_node_s"`
 	// Roster is nil if no peer keeps one; see package roster.
-	Roster         *RosterResult `json:"roster,omitempty"`
-	Entries        float64       `json:"entries"`      // mean members of a table at the end
-	StaleRatio     float64       `json:"stale_ratio"`  // of these, the share that is gone
-	Stability      float64       `json:"stability_ms"` // standard deviation of the means of ten windows of Latency
-	Gets           int           `json:"gets"`
-	Finds          int           `json:"finds"`
-	Lookups        int           `json:"lookups"`  // whole ones, for random keys
-	Stores         int           `json:"stores"`   // provides and puts
-	Skipped        int           `json:"skipped"`  // operations without a record or peer that suits
-	Replaced       int           `json:"replaced"` // peers that left
-	Events         uint64        `json:"events"`
-	VirtualSeconds float64       `json:"virtual_s"` // of measuring
-	Windows        []Window      `json:"windows"`   // of it, in order
-	TraceHash      string        `json:"trace_hash"`
-	CPUSeconds     float64       `json:"cpu_s"` // of the process while it ran
-	Seed           uint64        `json:"seed"`
-	Workers        int           `json:"workers"` // threads that were used
+	Roster     *RosterResult `json:"roster,omitempty"`
+	Entries    float64       `json:"entries"`      // mean members of a table at the end
+	StaleRatio float64       `json:"stale_ratio"`  // of these, the share that is gone
+	Stability  float64       `json:"stability_ms"` // standard deviation of the means of ten windows of Latency
+	Gets       int           `json:"gets"`
+	Finds      int           `json:"finds"`
+	Lookups    int           `json:"lookups"`  // whole ones, for random keys
+	Stores     int           `json:"stores"`   // provides and puts
+	Skipped    int           `json:"skipped"`  // operations without a record or peer that suits
+	Replaced   int           `json:"replaced"` // peers that left
+	Events     uint64        `json:"events"`
+	// EventsBy says what the events were, and what for.
+	EventsBy       []EventCount `json:"events_by"`
+	VirtualSeconds float64      `json:"virtual_s"` // of measuring
+	Windows        []Window     `json:"windows"`   // of it, in order
+	TraceHash      string       `json:"trace_hash"`
+	CPUSeconds     float64      `json:"cpu_s"` // of the process while it ran
+	Seed           uint64       `json:"seed"`
+	Workers        int          `json:"workers"` // threads that were used
 	// Interrupted says that the context ended first: the figures are of the
 	// operations that had ended by then.
 	Interrupted bool `json:"interrupted,omitempty"`
@@ -262,7 +264,7 @@ func (r *run) result(counted []sample) EventsResult {
 		Config: r.cfg, KnobsHash: r.cfg.Knobs.Hash(), Seed: r.cfg.Seed,
 		Skipped: r.sum(func(p *part) int { return p.skipped }), Replaced: r.sum(func(p *part) int { return p.replaced }),
 		Workers: len(r.world.shards),
-		Events:  r.world.Events(), TraceHash: r.world.Digest(),
+		Events:  r.world.Events(), EventsBy: r.world.EventCounts(), TraceHash: r.world.Digest(),
 		VirtualSeconds:   r.measured.Seconds(),
 		MaintenanceBytes: float64(r.maintenance) / (r.measured.Seconds() * float64(r.cfg.Peers)),
 		Entries:          r.entries,

@@ -15,12 +15,12 @@ import (
 func (s *shard) send(p *member, r node.Send) {
 	to, known := s.world.index.find(r.To.Short())
 	if !known || to == p.number {
-		s.plan(p, s.now+dialTimeout, event{kind: fails, peer: p.number, ref: uint64(r.Ref), reason: node.Unreachable, other: -1})
+		s.plan(p, s.now+dialTimeout, event{kind: fails, peer: p.number, ref: uint64(r.Ref), reason: node.Unreachable, protocol: r.Protocol, errand: r.Errand, other: -1})
 		return
 	}
 	request := event{
 		kind: receives, peer: to, other: p.number, ref: uint64(r.Ref), since: s.now,
-		protocol: r.Protocol, priority: r.Priority, oneWay: r.OneWay, body: r.Body,
+		protocol: r.Protocol, priority: r.Priority, errand: r.Errand, oneWay: r.OneWay, body: r.Body,
 	}
 	if !s.world.cfg.Datagrams && !p.sessions.use(to) {
 		rtt := s.rtt(p, to)
@@ -44,10 +44,10 @@ func (s *shard) dispatch(p *member, request event, wait time.Duration) {
 	if way, arrives := s.way(p, to); arrives {
 		s.plan(p, s.now+wait+way, request)
 	} else if wait > 0 {
-		s.plan(p, s.now+dialTimeout, event{kind: fails, peer: p.number, ref: request.ref, reason: node.Unreachable, other: to})
+		s.plan(p, s.now+dialTimeout, event{kind: fails, peer: p.number, ref: request.ref, reason: node.Unreachable, protocol: request.protocol, errand: request.errand, other: to})
 	}
 	if request.oneWay && request.dial == 0 { // its bytes are out
-		s.plan(p, s.now, event{kind: answers, peer: p.number, ref: request.ref})
+		s.plan(p, s.now, event{kind: answers, peer: p.number, ref: request.ref, protocol: request.protocol, errand: request.errand})
 	}
 }
 
@@ -98,7 +98,7 @@ func (p *member) left(ref uint64) (to int32, waited bool) {
 // over one that this side has given up meanwhile, there is a handshake after all.
 func (s *shard) received(p *member, request event) (number uint64) {
 	in := inbound{
-		from: request.other, protocol: request.protocol, priority: request.priority,
+		from: request.other, protocol: request.protocol, errand: request.errand, priority: request.priority,
 		ref: request.ref, dial: request.dial,
 	}
 	if s.world.cfg.Datagrams {
@@ -142,6 +142,7 @@ func (s *shard) reply(p *member, number uint64, ev event) {
 func (s *shard) answer(p *member, in inbound, ev event) {
 	if way, arrives := s.way(p, in.from); arrives {
 		ev.peer, ev.other, ev.ref, ev.dial = in.from, p.number, in.ref, in.dial
+		ev.protocol, ev.errand = in.protocol, in.errand
 		s.plan(p, s.now+in.late+way, ev)
 	}
 }
@@ -153,9 +154,9 @@ func (s *shard) inVain(p *member, ev event) {
 	case ev.kind != receives && ev.kind != knocks || s.world.cfg.Datagrams:
 	case ev.dial > 0:
 		at := max(ev.since+dialTimeout, s.now+s.rtt(p, ev.other)/2)
-		s.plan(p, at, event{kind: fails, peer: ev.other, ref: ev.ref, reason: node.Unreachable, other: p.number})
+		s.plan(p, at, event{kind: fails, peer: ev.other, ref: ev.ref, reason: node.Unreachable, protocol: ev.protocol, errand: ev.errand, other: p.number})
 	default:
-		s.plan(p, s.now+idleTimeout, event{kind: closes, peer: ev.other, other: p.number})
+		s.plan(p, s.now+idleTimeout, event{kind: closes, peer: ev.other, protocol: ev.protocol, errand: ev.errand, other: p.number})
 	}
 }
 
@@ -222,6 +223,7 @@ type inbound struct {
 	open     bool
 	priority wire.Priority
 	protocol wire.Protocol
+	errand   uint8
 	from     int32
 	ref      uint64
 	dial     time.Duration // that the request waited for its session

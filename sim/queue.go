@@ -38,6 +38,7 @@ type event struct {
 	priority wire.Priority
 	oneWay   bool
 	protocol wire.Protocol
+	errand   uint8 // what the request is for
 	peer     int32 // to whom it happens
 	other    int32
 	ref      uint64        // a wire.Ref of the peer that sends, or a call
@@ -79,18 +80,18 @@ type queue struct {
 	free  []int32
 	len   int
 
-	tick   int64    // up to it all is in now and heap
-	now    []due    // of the present tick, in order
-	at     int      // of now, the first that is left
-	seen   int      // of now, the first that was not foreseen
-	heap   heap     // of the present tick, what came after its begin
-	fine   [][]due  // by tick modulo their number: the rest of the present coarse tick
-	coarse [][]due  // by coarse tick modulo their number: the next ones
-	far    heap     // all behind
-	inFine int      // events in fine,
-	inRest int      // and in coarse
-	filled occupied // places of fine
-	spare  [][]due  // memory of ticks that have passed
+	tick   int64      // up to it all is in now and heap
+	now    []due      // of the present tick, in order
+	at     int        // of now, the first that is left
+	seen   int        // of now, the first that was not foreseen
+	heap   heap       // of the present tick, what came after its begin
+	fine   [][]due    // by tick modulo their number: the rest of the present coarse tick
+	coarse [][]due    // by coarse tick modulo their number: the next ones
+	far    heap       // all behind
+	inFine int        // events in fine,
+	inRest int        // and in coarse
+	filled occupied   // places of fine
+	spare  [2][][]due // memory of fine and of coarse ticks that have passed: those are far longer
 }
 
 // occupied has a bit for each place of a wheel that is not empty.
@@ -119,7 +120,7 @@ func (q *queue) place(d due) {
 		q.placeFine(tick, d)
 	case ahead < 1<<coarseBits:
 		q.inRest++
-		q.put(&q.coarse, tick>>fineBits&(1<<coarseBits-1), 1<<coarseBits, d)
+		lay(&q.coarse, tick>>fineBits&(1<<coarseBits-1), 1<<coarseBits, &q.spare[1], d)
 	default:
 		q.far.push(d)
 	}
@@ -129,17 +130,17 @@ func (q *queue) placeFine(tick int64, d due) {
 	i := tick & (1<<fineBits - 1)
 	q.inFine++
 	q.filled[i/64] |= 1 << (i % 64)
-	q.put(&q.fine, i, 1<<fineBits, d)
+	lay(&q.fine, i, 1<<fineBits, &q.spare[0], d)
 }
 
-// put adds an event to a place of a wheel of a size.
-func (q *queue) put(wheel *[][]due, i int64, size int, d due) {
+// lay adds an event to a place of a wheel of a size.
+func lay(wheel *[][]due, i int64, size int, spare *[][]due, d due) {
 	if *wheel == nil {
 		*wheel = make([][]due, size)
 	}
 	list := (*wheel)[i]
-	if list == nil && len(q.spare) > 0 {
-		list, q.spare = q.spare[len(q.spare)-1], q.spare[:len(q.spare)-1]
+	if last := len(*spare) - 1; list == nil && last >= 0 {
+		list, *spare = (*spare)[last], (*spare)[:last]
 	}
 	(*wheel)[i] = append(list, d)
 }
@@ -155,9 +156,9 @@ func (q *queue) take(wheel [][]due, i int64) []due {
 }
 
 // done takes back the memory of a place.
-func (q *queue) done(list []due) {
+func done(spare *[][]due, list []due) {
 	if list != nil {
-		q.spare = append(q.spare, list[:0])
+		*spare = append(*spare, list[:0])
 	}
 }
 
@@ -178,7 +179,7 @@ func (q *queue) turn() {
 	slices.SortFunc(list, func(a, b due) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.made, b.made))
 	})
-	q.done(q.now)
+	done(&q.spare[0], q.now)
 	q.now, q.at, q.seen = list, 0, 0
 }
 
@@ -202,7 +203,7 @@ func (q *queue) turnCoarse(to int64) {
 	for _, d := range list {
 		q.spread(d)
 	}
-	q.done(list)
+	done(&q.spare[1], list)
 	for len(q.far) > 0 && int64(q.far[0].at>>(tickBits+fineBits)) < to+1<<coarseBits {
 		q.spread(q.far.pop())
 	}

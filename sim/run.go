@@ -10,6 +10,7 @@ import (
 
 	"github.com/shoalnet/shoal/key"
 	"github.com/shoalnet/shoal/keyspace"
+	"github.com/shoalnet/shoal/lookup"
 	"github.com/shoalnet/shoal/node"
 	"github.com/shoalnet/shoal/node/kad"
 	"github.com/shoalnet/shoal/node/roster"
@@ -47,11 +48,12 @@ type run struct {
 
 // part is what happens in one shard.
 type part struct {
-	shard   *shard
-	samples []sample
-	open    int                  // samples whose operations are under way
-	list    func(n int) []key.ID // for the replies of the peers
-	puts    []put
+	shard    *shard
+	samples  []sample
+	open     int                  // samples whose operations are under way
+	list     func(n int) []key.ID // for the replies of the peers
+	kademlia node.NewProtocol
+	puts     []put
 
 	skipped, replaced int
 }
@@ -129,6 +131,7 @@ func (r *run) found() (err error) {
 		s.now, r.parts[i].shard = dawn, s
 		s.lists = &lists{room: cfg.Knobs.Int("kad.replication")}
 		r.parts[i].list = s.lists.list
+		r.parts[i].kademlia = kad.Sharing(new(lookup.Pool))
 	}
 	return nil
 }
@@ -230,13 +233,14 @@ func (r *run) expect() error {
 }
 
 func (r *run) node(slot int, id key.ID, seed uint64) (*node.Node, error) {
-	protocols := []node.NewProtocol{kad.New}
+	protocols := []node.NewProtocol{r.part(slot).kademlia}
 	if roster.Wanted(r.cfg.Knobs) {
 		protocols = append(protocols, roster.New)
 	}
 	return node.New(node.Config{
 		Self: id, Space: space, Knobs: r.cfg.Knobs, Seed: stat.Hash(r.cfg.Seed, seed), Server: true,
 		Protocols: protocols, Lists: r.part(slot).list,
+		Lean: r.cfg.Knobs.Number("table.stale") == 0, // nobody asks how old peers are
 	})
 }
 

@@ -18,6 +18,7 @@ type shard struct {
 	queue  queue
 	out    [][]parcel // by shard: what is to happen to its peers
 	events uint64
+	tally  tally
 	traffic
 	foresight foresight
 	lists     *lists // of replies; nil: they are not used again
@@ -64,7 +65,7 @@ func (s *shard) step() bool {
 		if ev.peer != p.number {
 			p = s.world.peers[ev.peer]
 		}
-		s.happened(p, ev)
+		s.happened(p, &ev)
 		ev.body.(func())()
 		return true
 	}
@@ -73,10 +74,10 @@ func (s *shard) step() bool {
 	case p.node == nil:
 		s.inVain(p, ev)
 	case ev.kind == knocks: // its node hears nothing of it
-		s.happened(p, ev)
+		s.happened(p, &ev)
 		s.knocked(p, ev)
 	case ev.kind != wakes || at == p.wakeAt: // else woken by something else since
-		s.happened(p, ev)
+		s.happened(p, &ev)
 		s.hear(p, ev)
 		s.drain(p)
 	}
@@ -110,8 +111,9 @@ func (s *shard) hear(p *member, ev event) {
 }
 
 // happened enters an event into digest and trace.
-func (s *shard) happened(p *member, ev event) {
+func (s *shard) happened(p *member, ev *event) {
 	s.events++
+	s.tally.add(ev)
 	p.digest = stat.Hash(p.digest, uint64(s.now), uint64(ev.kind), ev.ref)
 	if s.world.cfg.Trace != nil {
 		peer := p.number
@@ -155,7 +157,9 @@ func (s *shard) do(p *member, r node.Request) {
 	case node.Load:
 		loaded := node.Loaded{Ref: r.Ref}
 		if r.Store == node.Providers {
-			loaded.Peers = p.store.of(s.now, r.Key)
+			for _, peer := range p.store.of(s.now, r.Key) {
+				loaded.Peers = append(loaded.Peers, s.world.id(peer))
+			}
 		} else if v := p.store.value(s.now, r.Key); v != nil {
 			loaded.Values = [][]byte{v}
 		}
@@ -163,7 +167,8 @@ func (s *shard) do(p *member, r node.Request) {
 	case node.Save:
 		saved := node.Saved{Ref: r.Ref}
 		if r.Store == node.Providers {
-			saved.OK = p.store.putProvider(s.now, r.Key, r.Peer, s.now+recordTTL)
+			peer, known := s.world.index.find(r.Peer.Short())
+			saved.OK = known && p.store.putProvider(s.now, r.Key, peer, s.now+recordTTL)
 		} else {
 			saved.OK = p.store.putValue(s.now, r.Key, r.Value, s.now+recordTTL)
 		}

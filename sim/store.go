@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"slices"
 	"time"
-
-	"github.com/shoalnet/shoal/key"
 )
 
 // Bounds of what one peer stores.
@@ -56,9 +54,10 @@ type value struct {
 	expires time.Duration
 }
 
+// provider is a peer by its number: of all that is stored there are most of these.
 type provider struct {
-	peer    key.ID
 	expires time.Duration
+	peer    int32
 }
 
 // value returns the record under a key, nil if there is none that lives.
@@ -98,8 +97,8 @@ func (s *store) putValue(now time.Duration, name string, record []byte, expires 
 }
 
 // of returns who provides a key, in the order of their first announcement.
-func (s *store) of(now time.Duration, name string) []key.ID {
-	var peers []key.ID
+func (s *store) of(now time.Duration, name string) []int32 {
+	var peers []int32
 	for _, p := range s.providers[name] {
 		if now < p.expires {
 			peers = append(peers, p.peer)
@@ -109,7 +108,7 @@ func (s *store) of(now time.Duration, name string) []key.ID {
 }
 
 // putProvider remembers that a peer provides a key.
-func (s *store) putProvider(now time.Duration, name string, peer key.ID, expires time.Duration) bool {
+func (s *store) putProvider(now time.Duration, name string, peer int32, expires time.Duration) bool {
 	list := slices.DeleteFunc(s.providers[name], func(p provider) bool { return now >= p.expires })
 	for i := range list {
 		if list[i].peer == peer {
@@ -124,6 +123,6 @@ func (s *store) putProvider(now time.Duration, name string, peer key.ID, expires
 	if len(list) >= maxProviders || len(list) == 0 && len(s.providers) >= maxRecords {
 		return false
 	}
-	s.providers[name] = append(list, provider{peer, expires})
+	s.providers[name] = append(list, provider{expires, peer})
 	return true
 }

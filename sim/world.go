@@ -254,7 +254,7 @@ func (w *World) Tell(peer int, ev node.Event) {
 	case node.Canceled:
 		heard.ref = ev.Call
 	}
-	p.shard.happened(p, heard)
+	p.shard.happened(p, &heard)
 	p.node.Tell(p.shard.now, ev)
 	p.shard.drain(p)
 }

@@ -17,6 +17,7 @@ type bucket struct {
 	tags    []byte   // last bytes of heads
 	heads   []uint64 // first words of the identifiers
 	pool    []contact
+	past    []past // nil in a lean table
 	wide    []wide // nil while all is 0
 	known   int    // no spare before this place is silent: where to look for one
 	silent  int32  // of the pool: never answered
@@ -31,19 +32,33 @@ type bucket struct {
 	dueAt time.Duration
 }
 
-// contact is what is known about a peer: 32 bytes, because a peer of a large
+// contact is what is known about a peer: 20 bytes, because a peer of a large
 // network knows nearly a thousand.
 type contact struct {
-	lastHeard time.Duration
-	rtt       uint32 // smoothed answer time in nanoseconds, 0: none was measured
-	fastest   uint32 // the fastest answer in microseconds
-	seq       uint32 // order of acquaintance
-	since     int32  // second in which it first answered, if it is aged
-	failures  uint8
-	answered  bool
-	probed    bool // a probe is out, see Table.probes
-	hearsay   bool // others named it, and it never showed itself
-	aged      bool // since is known
+	heard    [2]uint32 // a time.Duration, without its alignment
+	rtt      uint32    // smoothed answer time in nanoseconds, 0: none was measured
+	seq      uint32    // order of acquaintance
+	failures uint8
+	answered bool
+	probed   bool // a probe is out, see Table.probes
+	hearsay  bool // others named it, and it never showed itself
+}
+
+// past is what a lean table does without.
+type past struct {
+	since   int32  // second in which it first answered, or undated
+	fastest uint32 // the fastest answer in microseconds
+}
+
+const undated = math.MinInt32
+
+// lastHeard is when a contact was last heard of.
+func (c *contact) lastHeard() time.Duration {
+	return time.Duration(uint64(c.heard[1])<<32 | uint64(c.heard[0]))
+}
+
+func (c *contact) hears(now time.Duration) {
+	c.heard = [2]uint32{uint32(now), uint32(uint64(now) >> 32)}
 }
 
 // wide is the rest: of the identifier, where it has more than 64 bits, and the
@@ -104,16 +119,23 @@ func (k *bucket) widen() {
 }
 
 // push adds a contact behind the others. The pool will hold limit of them at most.
-func (k *bucket) push(limit int, id *key.ID, c contact) {
+// All buckets of a table are lean, or none.
+func (k *bucket) push(limit int, lean bool, id *key.ID, c contact) {
 	if n := len(k.pool); n == cap(k.pool) {
 		// By a quarter, not by half: tables are most of what an idle peer is.
 		room := min(n+n/4+4, limit)
 		k.tags, k.heads, k.pool = resized(k.tags, room), resized(k.heads, room), resized(k.pool, room)
+		if !lean {
+			k.past = resized(k.past, room)
+		}
 		if k.wide != nil {
 			k.wide = resized(k.wide, room)
 		}
 	}
 	k.tags, k.heads, k.pool = append(k.tags, 0), append(k.heads, 0), append(k.pool, contact{})
+	if !lean {
+		k.past = append(k.past, past{})
+	}
 	if k.wide != nil {
 		k.wide = append(k.wide, wide{})
 	}
@@ -129,6 +151,9 @@ func (k *bucket) replace(i int, id *key.ID, c contact) {
 // put writes a contact without a group to a place in the pool.
 func (k *bucket) put(i int, id *key.ID, c contact) {
 	k.tags[i], k.heads[i], k.pool[i] = tagOf(id), id[0], c
+	if k.past != nil {
+		k.past[i] = past{since: undated}
+	}
 	k.count(&c, 1)
 	k.known = min(k.known, i)
 	if k.wide != nil || id[1]|id[2]|id[3] != 0 {
@@ -142,6 +167,9 @@ func (k *bucket) delete(i int) {
 	k.dueAt, k.known = 0, 0
 	k.count(&k.pool[i], -1)
 	k.tags, k.heads, k.pool = deleted(k.tags, i), deleted(k.heads, i), deleted(k.pool, i)
+	if k.past != nil {
+		k.past = deleted(k.past, i)
+	}
 	if k.wide != nil {
 		k.wide = deleted(k.wide, i)
 	}
@@ -153,6 +181,9 @@ func (k *bucket) promote(i, n int) {
 	rotate(k.tags[n : i+1])
 	rotate(k.heads[n : i+1])
 	rotate(k.pool[n : i+1])
+	if k.past != nil {
+		rotate(k.past[n : i+1])
+	}
 	if k.wide != nil {
 		rotate(k.wide[n : i+1])
 	}
@@ -217,11 +248,39 @@ func (k *bucket) worstSpare() int {
 func (c *contact) eligible() bool { return c.answered && c.failures == 0 }
 
 // dates notes that a contact has been there for an age, if that is more than we knew.
-func (c *contact) dates(now, age time.Duration) {
-	since := int32(max((now-age)/time.Second, math.MinInt32))
-	if age > 0 && (!c.aged || since < c.since) {
-		c.since, c.aged = since, true
+func (k *bucket) dates(i int, now, age time.Duration) {
+	if k.past == nil || age <= 0 {
+		return
 	}
+	p := &k.past[i]
+	if since := secondOf(now - age); p.since == undated || since < p.since {
+		p.since = since
+	}
+}
+
+// begins notes that a contact has answered for the first time.
+func (k *bucket) begins(i int, now time.Duration) {
+	if k.past != nil && k.past[i].since == undated {
+		k.past[i].since = secondOf(now)
+	}
+}
+
+func secondOf(at time.Duration) int32 { return int32(max(at/time.Second, undated+1)) }
+
+// since returns the second in which a contact first answered, 0 if that is not known.
+func (k *bucket) since(i int) time.Duration {
+	if k.past == nil || k.past[i].since == undated {
+		return 0
+	}
+	return time.Duration(k.past[i].since) * time.Second
+}
+
+// fastest returns the fastest answer of a contact, 0 if it is not known.
+func (k *bucket) fastest(i int) time.Duration {
+	if k.past == nil {
+		return 0
+	}
+	return time.Duration(k.past[i].fastest) * time.Microsecond
 }
 
 // time returns the smoothed answer time, 0 if none was measured.
@@ -229,7 +288,8 @@ func (c *contact) time() time.Duration { return time.Duration(c.rtt) }
 
 // hear smooths the answer time: down quickly, up slowly, since queues only ever
 // add to it. Whatever is slower than 4.29 s is as good as dead, and all the same.
-func (c *contact) hear(rtt time.Duration) {
+func (k *bucket) hear(i int, rtt time.Duration) {
+	c := &k.pool[i]
 	smoothed := c.time()
 	switch {
 	case rtt <= 0:
@@ -241,9 +301,12 @@ func (c *contact) hear(rtt time.Duration) {
 	default:
 		smoothed += (rtt - smoothed) / 4
 	}
-	fastest := uint32(min(max(rtt/time.Microsecond, 1), math.MaxUint32))
-	if c.fastest == 0 || fastest < c.fastest {
-		c.fastest = fastest
-	}
 	c.rtt = uint32(min(smoothed, math.MaxUint32))
+	if k.past == nil {
+		return
+	}
+	fastest := uint32(min(max(rtt/time.Microsecond, 1), math.MaxUint32))
+	if p := &k.past[i]; p.fastest == 0 || fastest < p.fastest {
+		p.fastest = fastest
+	}
 }

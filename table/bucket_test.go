@@ -75,3 +75,47 @@ func TestRemembered(t *testing.T) {
 		}
 	}
 }
+
+// A lean table remembers the same peers and hands out the same ones to probe; what
+// it does without, a table that keeps it tells.
+func TestLean(t *testing.T) {
+	for seed := range uint64(10) {
+		draw := stat.NewStream(seed, "test.lean")
+		var both [2]*Table
+		for i := range both {
+			tab, err := New(key.FromByte(0), key.Space8, Settings{Shape: []int{3}, Spares: 4, Failures: 3, ProbeAfter: time.Minute})
+			if err != nil {
+				t.Fatal(err)
+			}
+			both[i] = tab
+		}
+		full, lean := both[0], both[1]
+		lean.Lean()
+		dated := 0
+		for i := range 2000 {
+			now := time.Duration(i) * time.Second
+			ev := Event{Kind: Kind(draw.IntN(5)), Peer: key.FromByte(byte(draw.IntN(256))), RTT: time.Duration(1+draw.IntN(9)) * time.Millisecond}
+			full.Tell(now, ev)
+			lean.Tell(now, ev)
+			probe, ok := full.Ask(now)
+			if other, some := lean.Ask(now); other != probe || some != ok {
+				t.Fatalf("event %d: a lean table has %v probed, not %v", i, other, probe)
+			}
+			for b := range full.Buckets() {
+				contacts := full.Bucket(b)
+				for j, c := range lean.Bucket(b) {
+					want := contacts[j]
+					if want.Since > 0 && want.MinRTT > 0 {
+						dated++
+					}
+					if want.Since, want.MinRTT = 0, 0; c != want {
+						t.Fatalf("event %d: a lean table has %+v, not %+v", i, c, want)
+					}
+				}
+			}
+		}
+		if dated == 0 {
+			t.Error("no contact with a past")
+		}
+	}
+}

@@ -53,22 +53,22 @@ func (t *Table) Stats(now time.Duration, b int) Stats {
 	s.Answered, s.Failed = k.answers, uint64(k.misses)
 	s.Stale = t.gone(now, b) / math.Max(1, float64(k.members))
 	times := make([]time.Duration, 0, k.members)
-	spread := func(of func(*contact) time.Duration) Spread {
+	spread := func(of func(i int) time.Duration) Spread {
 		times = times[:0]
 		for i := range k.members {
-			if x := of(&k.pool[i]); x >= 0 {
+			if x := of(i); x >= 0 {
 				times = append(times, x)
 			}
 		}
 		return spreadOf(times)
 	}
-	s.Age = spread(func(c *contact) time.Duration { return max(now-time.Duration(c.since)*time.Second, 0) })
-	s.Silence = spread(func(c *contact) time.Duration { return max(now-c.lastHeard, 0) })
-	s.RTT = spread(func(c *contact) time.Duration {
-		if c.rtt == 0 {
+	s.Age = spread(func(i int) time.Duration { return max(now-k.since(i), 0) })
+	s.Silence = spread(func(i int) time.Duration { return max(now-k.pool[i].lastHeard(), 0) })
+	s.RTT = spread(func(i int) time.Duration {
+		if k.pool[i].rtt == 0 {
 			return -1
 		}
-		return c.time()
+		return k.pool[i].time()
 	})
 	return s
 }
@@ -94,7 +94,7 @@ func spreadOf(times []time.Duration) Spread {
 func (t *Table) gone(now time.Duration, b int) (n float64) {
 	k := &t.buckets[b]
 	for i := range k.members {
-		n += 1 - t.model.alive(&k.pool[i], now)
+		n += 1 - t.model.alive(k.doubt(i, now))
 	}
 	return n
 }

@@ -35,18 +35,16 @@ func (m *survival) tail() float64 {
 	return (m.departures + startWeight) / (m.exposure + startWeight/startTail)
 }
 
-// saw takes that a contact was there, or gone, after a silence.
-func (m *survival) saw(c *contact, now time.Duration, gone bool) {
-	m.departures, m.exposure = m.departures*fading, m.exposure*fading+c.doubt(now)
+// saw takes that a contact of a doubt was there, or gone.
+func (m *survival) saw(doubt float64, gone bool) {
+	m.departures, m.exposure = m.departures*fading, m.exposure*fading+doubt
 	if gone {
 		m.departures++
 	}
 }
 
-// alive returns the probability that a contact is there.
-func (m *survival) alive(c *contact, now time.Duration) float64 {
-	return math.Exp(-m.tail() * c.doubt(now))
-}
+// alive returns the probability that a contact of a doubt is there.
+func (m *survival) alive(doubt float64) float64 { return math.Exp(-m.tail() * doubt) }
 
 // Wanting returns the share of the places of bucket b that are likely without a peer
 // that is there: those that nobody has, and of the members, with table.stale, the gone
@@ -66,14 +64,17 @@ func (t *Table) Wanting(now time.Duration, b int) float64 {
 
 // doubt is ln((a+s)/a): how doubtful a contact is, but for the tail. It is 0 for one
 // heard of just now and grows without end.
-func (c *contact) doubt(now time.Duration) float64 {
-	return math.Log1p(float64(max(now-c.lastHeard, 0)) / float64(c.age()))
+func (k *bucket) doubt(i int, now time.Duration) float64 {
+	return math.Log1p(float64(max(now-k.pool[i].lastHeard(), 0)) / float64(k.age(i)))
 }
 
 // age returns how long a contact had been there when it was last heard of, as far as
 // we know.
-func (c *contact) age() time.Duration {
-	return max(c.lastHeard-time.Duration(c.since)*time.Second, 0) + foundAge
+func (k *bucket) age(i int) time.Duration {
+	if k.past == nil {
+		return foundAge
+	}
+	return max(k.pool[i].lastHeard()-k.since(i), 0) + foundAge
 }
 
 // doubtful returns the member to probe next, if more of the members are likely gone
@@ -91,9 +92,9 @@ func (t *Table) doubtful(now time.Duration) (b, i int) {
 		k := &t.buckets[at]
 		for j := range k.members {
 			c := &k.pool[j]
-			stale += 1 - t.model.alive(c, now)
-			silence := float64(max(now-c.lastHeard, 0))
-			urgency := silence * silence / (silence + float64(c.age()))
+			stale += 1 - t.model.alive(k.doubt(j, now))
+			silence := float64(max(now-c.lastHeard(), 0))
+			urgency := silence * silence / (silence + float64(k.age(j)))
 			if urgency > most && (!c.probed || now-t.probedAt(c) >= probeTimeout) {
 				most, b, i = urgency, at, j
 			}

@@ -87,10 +87,11 @@ type Table struct {
 	spendAt  time.Duration // when the budget allows another probe
 	measure  bool          // it goes to a spare, not to a member
 	model    survival
-	typical  Smoothed      // answer times over all peers
-	recent   uint32        // the last 20 outcomes, a set bit for each failure
-	seq      uint32        // of the last newcomer
-	pressed  int8          // how scarce memory is, of pressureSteps
+	typical  Smoothed // answer times over all peers
+	recent   uint32   // the last 20 outcomes, a set bit for each failure
+	seq      uint32   // of the last newcomer
+	pressed  int8     // how scarce memory is, of pressureSteps
+	lean     bool
 	duds     uint8         // hearsay in a row that did not answer
 	restAt   time.Duration // when the next hearsay may be checked
 	scan     int           // bucket from which the next probe is looked for
@@ -113,6 +114,11 @@ func New(self key.ID, space key.Space, set Settings) (*Table, error) {
 	}
 	return &Table{self: self, space: space, set: set}, nil
 }
+
+// Lean has an empty table keep a third less of each peer: neither since when it has
+// answered nor its fastest answer. Contacts have no Since and no MinRTT then, and
+// table.stale takes all peers for new ones. It is for simulators of very many peers.
+func (t *Table) Lean() { t.lean = true }
 
 // Self returns the owner's identifier.
 func (t *Table) Self() key.ID { return t.self }
@@ -149,7 +155,7 @@ func (t *Table) Tell(now time.Duration, ev Event) {
 		case ev.Kind == Named && ev.Age == 0 && ev.Group == 0: // nothing new
 		default:
 			t.buckets[b].pool[i].hearsay = t.buckets[b].pool[i].hearsay && ev.Kind == Named
-			t.buckets[b].pool[i].dates(now, ev.Age)
+			t.buckets[b].dates(i, now, ev.Age)
 			t.regroup(b, i, ev.Group)
 		}
 	case Answered:
@@ -182,18 +188,18 @@ func (t *Table) answered(now time.Duration, b, i int, rtt time.Duration) {
 	k := &t.buckets[b]
 	c := &k.pool[i]
 	was := c.time()
-	if c.probed || !c.eligible() || c.lastHeard+t.set.ProbeAfter == k.dueAt {
+	if c.probed || !c.eligible() || c.lastHeard()+t.set.ProbeAfter == k.dueAt {
 		k.dueAt = 0
 	}
 	switch {
-	case !c.answered && !c.aged:
-		c.since, c.aged = int32(now/time.Second), true
-	case c.answered && t.set.Stale > 0:
-		t.model.saw(c, now, false)
+	case !c.answered:
+		k.begins(i, now)
+	case t.set.Stale > 0:
+		t.model.saw(k.doubt(i, now), false)
 	}
-	c.lastHeard = now
+	c.hears(now)
 	t.reported(c)
-	c.hear(rtt)
+	k.hear(i, rtt)
 	if !c.eligible() {
 		if c.hearsay {
 			c.hearsay, t.duds, t.restAt = false, 0, 0
@@ -228,10 +234,10 @@ func (t *Table) failed(now time.Duration, b, i int) {
 	}
 	k.count(c, 1)
 	t.reported(c)
-	gone := int(c.failures) >= t.set.Failures || t.set.Stale > 0 && t.model.alive(c, now) < lost
+	gone := int(c.failures) >= t.set.Failures || t.set.Stale > 0 && t.model.alive(k.doubt(i, now)) < lost
 	if gone && !t.isolated() {
 		if c.answered && t.set.Stale > 0 {
-			t.model.saw(c, now, true)
+			t.model.saw(k.doubt(i, now), true)
 		}
 		t.remove(b, i, Dropped)
 		return
@@ -273,8 +279,8 @@ func (t *Table) add(now time.Duration, b int, ev *Event) int {
 		t.buckets = resized(t.buckets, b+1)[:b+1]
 	}
 	k := &t.buckets[b]
-	c := contact{lastHeard: now, seq: t.number(), hearsay: ev.Kind == Named}
-	c.dates(now, ev.Age)
+	c := contact{seq: t.number(), hearsay: ev.Kind == Named}
+	c.hears(now)
 	size := t.size(b)
 	if k.members < size {
 		k.dueAt = 0
@@ -283,9 +289,8 @@ func (t *Table) add(now time.Duration, b int, ev *Event) int {
 		}
 	}
 	if limit := size + t.set.Spares; len(k.pool) < limit {
-		k.push(limit, &ev.Peer, c)
-		t.setGroup(k, len(k.pool)-1, ev.Group)
-		return len(k.pool) - 1
+		k.push(limit, t.lean, &ev.Peer, c)
+		return t.added(now, k, len(k.pool)-1, ev)
 	}
 	if ev.Kind != Answered && k.silent == 0 && k.failing == 0 {
 		return -1 // everybody known is worth more than a stranger
@@ -300,6 +305,12 @@ func (t *Table) add(now time.Duration, b int, ev *Event) int {
 	}
 	t.reported(v)
 	k.replace(i, &ev.Peer, c)
+	return t.added(now, k, i, ev)
+}
+
+// added notes what an event says of a new contact.
+func (t *Table) added(now time.Duration, k *bucket, i int, ev *Event) int {
+	k.dates(i, now, ev.Age)
 	t.setGroup(k, i, ev.Group)
 	return i
 }
@@ -419,7 +430,7 @@ func (t *Table) changed(k *bucket, i int, why Reason) {
 			delete(t.groups, g)
 		}
 	}
-	t.changes = append(t.changes, Change{Peer: k.id(i), Member: by > 0, Why: why, Since: time.Duration(k.pool[i].since) * time.Second})
+	t.changes = append(t.changes, Change{Peer: k.id(i), Member: by > 0, Why: why, Since: k.since(i)})
 }
 
 // Changed returns the next change of membership that was not yet returned. The

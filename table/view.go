@@ -109,6 +109,9 @@ func (t *Table) Wake() (time.Duration, bool) {
 	return t.probeAt, true
 }
 
+// Restless reports whether Ask may choose members anew before the time of Wake.
+func (t *Table) Restless() bool { return t.anyDirty }
+
 // due returns a newcomer that a bucket has room for, or a member that was silent
 // too long; if there is none, -1 and when to look again. The buckets take turns.
 func (t *Table) due(now time.Duration) (b, i int, verify bool, next time.Duration) {
@@ -136,7 +139,7 @@ func (t *Table) dueOf(now time.Duration, b int) (i int, verify bool, next time.D
 	}
 	for i := range look {
 		c := &look[i]
-		at := c.lastHeard + t.set.ProbeAfter // members
+		at := c.lastHeard() + t.set.ProbeAfter // members
 		verify := room && !c.eligible()
 		switch {
 		case verify && c.hearsay:
@@ -240,8 +243,8 @@ func (t *Table) Bucket(b int) []Contact {
 	for i := range k.pool {
 		c := &k.pool[i]
 		out[i] = Contact{
-			Peer: k.id(i), Member: i < k.members, LastHeard: c.lastHeard, Since: time.Duration(c.since) * time.Second,
-			RTT: c.time(), MinRTT: time.Duration(c.fastest) * time.Microsecond, Failures: int(c.failures),
+			Peer: k.id(i), Member: i < k.members, LastHeard: c.lastHeard(), Since: k.since(i),
+			RTT: c.time(), MinRTT: k.fastest(i), Failures: int(c.failures),
 		}
 	}
 	return out

@@ -42,5 +42,8 @@ type Message struct {
 	Deadline time.Duration
 	Priority Priority
 	Protocol Protocol
-	Body     any
+	// Errand says what it is for, in numbers of the protocol's own: for those who
+	// count. It is not sent.
+	Errand uint8
+	Body   any
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
@@ -305,6 +307,9 @@ func writeEvents(w io.Writer, r sim.EventsResult) error {
 	if err := writeRoster(w, r); err != nil {
 		return err
 	}
+	if err := writeCounts(w, r.EventsBy); err != nil {
+		return err
+	}
 	_, err := fmt.Fprintf(w, `
 success %.4f of %d operations, %s messages a lookup, %s entries a table
 maintenance %s bytes a peer and second, %d peers replaced, %d events, %.1f CPU s
@@ -312,6 +317,34 @@ trace hash %s
 `, r.SuccessRatio, r.Gets+r.Finds+r.Lookups+r.Stores, significant(r.MessagesPerLookup), significant(r.Entries),
 		significant(r.MaintenanceBytes), r.Replaced, r.Events, r.CPUSeconds, r.TraceHash)
 	return err
+}
+
+// writeCounts shows what the events were: a row for what they were for, a column
+// for what happened.
+func writeCounts(w io.Writer, counts []sim.EventCount) error {
+	var whats, fors []string
+	by := map[[2]string]uint64{}
+	for _, c := range counts {
+		if !slices.Contains(whats, c.What) {
+			whats = append(whats, c.What)
+		}
+		if !slices.Contains(fors, c.For) {
+			fors = append(fors, c.For)
+		}
+		by[[2]string{c.For, c.What}] += c.Events
+	}
+	t := newTextTable(append([]string{"events for"}, whats...)...)
+	for _, f := range fors {
+		row := []string{cmp.Or(f, "nobody's request")}
+		for _, what := range whats {
+			row = append(row, strconv.FormatUint(by[[2]string{f, what}], 10))
+		}
+		t.add(row...)
+	}
+	if _, err := io.WriteString(w, "\n"); err != nil {
+		return err
+	}
+	return t.write(w)
 }
 
 // writeRoster shows how well the peers know each other, if they keep rosters.

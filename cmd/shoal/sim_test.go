@@ -94,6 +94,17 @@ func TestSimEvents(t *testing.T) {
 	first := jsonOf(t, append(smallEvents, "--seed", "3")...)
 	wantFields(t, first, "success_ratio", "messages_per_lookup", "maintenance_bytes_per_node_s", "entries", "trace_hash", "cpu_s", "seed")
 	wantQuantiles(t, first, "latency_ms", "closest_ms")
+	sum, refreshes := 0.0, 0.0
+	for _, c := range first["events_by"].([]any) {
+		count := c.(map[string]any)
+		sum += count["events"].(float64)
+		if count["for"] == "refresh" {
+			refreshes += count["events"].(float64)
+		}
+	}
+	if sum != first["events"].(float64) || refreshes == 0 {
+		t.Errorf("%v events, %v by kind, %v of these for refreshes", first["events"], sum, refreshes)
+	}
 	if again := jsonOf(t, append(smallEvents, "--seed", "3")...); again["trace_hash"] != first["trace_hash"] {
 		t.Errorf("the same seed gives %v and %v", first["trace_hash"], again["trace_hash"])
 	}
@@ -103,7 +114,7 @@ func TestSimEvents(t *testing.T) {
 		}
 	}
 	code, out, _ := shoal(t, append(smallEvents, "--seed", "3")...)
-	if code != exitOK || !strings.Contains(out, "trace hash "+first["trace_hash"].(string)) || !strings.Contains(out, "repeat with: shoal sim events") {
+	if code != exitOK || !strings.Contains(out, "trace hash "+first["trace_hash"].(string)) || !strings.Contains(out, "\nrefresh ") || !strings.Contains(out, "repeat with: shoal sim events") {
 		t.Errorf("status %d\n%s", code, out)
 	}
 }

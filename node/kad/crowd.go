@@ -165,7 +165,8 @@ func (o *op) rim(k *protocol) {
 	seeds := k.peer.Table.Closest(target, k.peer.Table.Len(), nil) // the crowd may be the nearest of them
 	seeds = append(seeds, o.region.found...)
 	n, _ := k.surveys.size()
-	o.search = lookup.New(lookup.Config{
+	k.searches.Over(o.search)
+	o.search = k.searches.New(lookup.Config{
 		Log: o.log(k), Target: target, Self: k.peer.Self, Avoid: o.region.crowd, K: o.k, First: o.first, Withdraws: true, Settings: o.settings, Depth: math.Log2(n / float64(o.k)), Predict: k.predict,
 		Reach: func(p key.ID) (time.Duration, bool) { return k.within(p, o.settings.SoftFactor) },
 	}, seeds)
@@ -220,7 +221,7 @@ func (o *op) askRegion(k *protocol, now time.Duration) (node.Request, bool) {
 		o.trace.asked(now, to)
 		o.tell(k, Event{Step: StepAsked, Peer: to})
 		return k.peer.Send(now, k, o.id<<purposeBits|forRegion, wire.Message{
-			To: to, Deadline: now + o.settings.Hard, Priority: o.priority(), Body: o.request,
+			To: to, Deadline: now + o.settings.Hard, Priority: o.priority(), Errand: o.errand(), Body: o.request,
 		}, false)
 	}
 	if o.inFlight > 0 || o.next < len(o.targets) {

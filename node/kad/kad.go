@@ -47,18 +47,19 @@ const coldStart = 300 * time.Millisecond
 const maxKeyLen = 80
 
 type protocol struct {
-	peer    *node.Peer
-	now     time.Duration
-	ids     uint64 // last number given to an operation or served request
-	ops     []*op  // oldest first: under way is done before new work
-	inbox   queue[node.Received]
-	replies queue[node.Reply]
-	out     queue[node.Request] // Deliver and Observe
-	serving []served            // inbound requests that wait for storage
-	kept    []kept              // provider records to store anew
-	refresh refresh
-	rejoin  rejoin
-	surveys surveys
+	peer     *node.Peer
+	now      time.Duration
+	ids      uint64       // last number given to an operation or served request
+	ops      []*op        // oldest first: under way is done before new work
+	searches *lookup.Pool // of all peers that share it; nil: none do
+	inbox    queue[node.Received]
+	replies  queue[node.Reply]
+	out      queue[node.Request] // Deliver and Observe
+	serving  []served            // inbound requests that wait for storage
+	kept     []kept              // provider records to store anew
+	refresh  refresh
+	rejoin   rejoin
+	surveys  surveys
 
 	// patience is how long probes wait for operations of callers; held is since when
 	// they have, -1 if they do not.
@@ -88,10 +89,17 @@ type kept struct {
 
 // New makes the protocol for a peer; it is a node.NewProtocol. The peer's
 // configuration must hold the knobs of this package and of lookup.
-func New(p *node.Peer) (node.Protocol, error) {
-	k := &protocol{peer: p, held: -1, dice: stat.NewStream(p.Seed, "kad", p.Self.Short())}
+func New(p *node.Peer) (node.Protocol, error) { return Sharing(nil)(p) }
+
+// Sharing is New for peers with one owner, whose lookups use memory in turn.
+func Sharing(searches *lookup.Pool) node.NewProtocol {
+	return func(p *node.Peer) (node.Protocol, error) { return newProtocol(p, searches), nil }
+}
+
+func newProtocol(p *node.Peer, searches *lookup.Pool) *protocol {
+	k := &protocol{peer: p, searches: searches, held: -1, dice: stat.NewStream(p.Seed, "kad", p.Self.Short())}
 	k.configure()
-	return k, nil
+	return k
 }
 
 func (k *protocol) configure() {
@@ -157,7 +165,7 @@ func (k *protocol) called(now time.Duration, ev node.Called) {
 // named. Call 0 is our own: nothing is delivered for it.
 func (k *protocol) begin(now time.Duration, call uint64, c Call, through ...key.ID) {
 	k.ids++
-	o := &op{id: k.ids, call: call, body: c, settings: k.lookup, k: k.k, started: now, through: through}
+	o := &op{id: k.ids, call: call, own: call == 0, body: c, settings: k.lookup, k: k.k, started: now, through: through}
 	if c.Knobs.Set() != nil {
 		o.settings = lookup.SettingsOf(c.Knobs)
 	}
@@ -269,16 +277,13 @@ func (k *protocol) meet(now time.Duration, peers []key.ID) {
 
 // Ask returns the next thing to do; see node.Protocol.
 func (k *protocol) Ask(now time.Duration) (node.Request, bool) {
-	k.now = now
-	if k.replies.len() > 0 {
-		return k.replies.pop(), true
-	}
-	if r, ok := k.serve(); ok {
+	if r, ok := k.Serve(now); ok {
 		return r, true
 	}
 	for i := 0; i < len(k.ops); i++ {
 		r, ok := k.ops[i].ask(k, now)
 		if k.ops[i].phase == ended {
+			k.searches.Over(k.ops[i].search)
 			k.ops = slices.Delete(k.ops, i, i+1)
 			i--
 		}
@@ -299,6 +304,15 @@ func (k *protocol) Ask(now time.Duration) (node.Request, bool) {
 		return k.Ask(now)
 	}
 	return nil, false
+}
+
+// Serve returns the next thing that inbound requests want; see node.Server.
+func (k *protocol) Serve(now time.Duration) (node.Request, bool) {
+	k.now = now
+	if k.replies.len() > 0 {
+		return k.replies.pop(), true
+	}
+	return k.serve()
 }
 
 // maxOwn bounds the operations that nobody waits for: a peer with thousands of
@@ -327,12 +341,12 @@ func (k *protocol) probe(now time.Duration) (node.Request, bool) {
 	if !ok {
 		return nil, false
 	}
-	m := Message{Type: Ping}
+	m, errand := Message{Type: Ping}, Liveness
 	if p.Verify {
-		m = Message{Type: FindNode, Target: k.peer.Self}
+		m, errand = Message{Type: FindNode, Target: k.peer.Self}, Verify
 	}
 	return k.peer.Send(now, k, forProbe, wire.Message{
-		To: p.Peer, Deadline: now + k.lookup.Hard, Priority: wire.Background, Body: m,
+		To: p.Peer, Deadline: now + k.lookup.Hard, Priority: wire.Background, Errand: uint8(errand), Body: m,
 	}, false)
 }
 

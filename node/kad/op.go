@@ -28,6 +28,7 @@ const (
 type op struct {
 	id       uint64
 	call     uint64 // 0: nobody waits
+	own      bool   // nobody ever did
 	body     Call
 	settings lookup.Settings
 	k        int
@@ -117,7 +118,7 @@ func (o *op) begin(k *protocol, request Message) {
 		size = max(size, float64(r.Len()+1))
 		o.direct(r)
 	}
-	o.search = lookup.New(lookup.Config{
+	o.search = k.searches.New(lookup.Config{
 		Log:    o.log(k),
 		Target: o.body.Target, Self: k.peer.Self, K: o.k, First: o.first, Withdraws: true, Settings: o.settings,
 		Depth: math.Log2(size / float64(o.k)), Predict: k.predict,
@@ -207,7 +208,7 @@ func (o *op) askEdge(k *protocol, now time.Duration) (node.Request, bool) {
 	o.tell(k, Event{Step: StepAsked, Peer: o.edge.to})
 	limit := time.Duration(o.settings.SoftFactor*float64(k.predict(o.edge.to))) + o.settings.SoftSlack
 	return k.peer.Send(now, k, o.id<<purposeBits|forEdge, wire.Message{
-		To: o.edge.to, Deadline: now + min(limit, o.settings.Hard), Priority: o.priority(), Body: around(o.edge.to),
+		To: o.edge.to, Deadline: now + min(limit, o.settings.Hard), Priority: o.priority(), Errand: o.errand(), Body: around(o.edge.to),
 	}, false)
 }
 
@@ -318,7 +319,7 @@ func (o *op) query(k *protocol, now time.Duration) (node.Request, bool) {
 		body = around(q.Peer)
 	}
 	return k.peer.Send(now, k, o.id<<purposeBits|o.purpose(), wire.Message{
-		To: q.Peer, Deadline: q.Hard, Priority: o.priority(), Body: body,
+		To: q.Peer, Deadline: q.Hard, Priority: o.priority(), Errand: o.errand(), Body: body,
 	}, false)
 }
 
@@ -603,7 +604,7 @@ func (o *op) sendRecord(k *protocol, now time.Duration) (node.Request, bool) {
 	default: // a record goes out
 	}
 	return k.peer.Send(now, k, o.id<<purposeBits|purpose, wire.Message{
-		To: to, Deadline: now + o.settings.Hard, Priority: o.priority(), Body: m,
+		To: to, Deadline: now + o.settings.Hard, Priority: o.priority(), Errand: o.errand(), Body: m,
 	}, oneWay)
 }
 
