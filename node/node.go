@@ -171,6 +171,9 @@ func (n *Node) protocol(id wire.Protocol) int {
 // it saw before the node began.
 func (n *Node) Table() *table.Table { return n.peer.Table }
 
+// Knobs returns the configuration in force.
+func (n *Node) Knobs() knob.Config { return n.peer.knobs }
+
 // Roster returns the list of all peers, nil if no protocol keeps one.
 func (n *Node) Roster() Roster { return n.peer.Roster }
 

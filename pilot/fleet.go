@@ -60,6 +60,7 @@ type Fleet struct {
 
 	mu         sync.Mutex
 	assignment tune.Assignment
+	changes    int // of who runs what
 	arms       [2]knob.Config
 	running    []knob.Config // in force on each peer
 	held       []bool        // keeps frozen for good
@@ -239,6 +240,12 @@ func (f *Fleet) tableSize(i int) (up bool, members, known int) {
 	return up, members, known
 }
 
+// runs returns what a peer itself says that it runs; the zero Config if it is gone.
+func (f *Fleet) runs(i int) (c knob.Config) {
+	f.peers[i].Inspect(func(n *node.Node) { c = n.Knobs() })
+	return c
+}
+
 // MeanEntries returns the mean number of members in the routing tables.
 func (f *Fleet) MeanEntries() float64 {
 	sum, alive := 0, f.alive()
@@ -254,6 +261,7 @@ func (f *Fleet) Expose(a tune.Assignment, baseline, tuned knob.Config) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.assignment, f.arms = a, [2]knob.Config{baseline, tuned}
+	f.changes++
 	var changed []*p2p.Peer
 	for i, p := range f.peers {
 		if f.gone[i].Load() {

@@ -41,9 +41,11 @@ type LearnConfig struct {
 // Learned is what a race found. Its JSON names are stable.
 type Learned struct {
 	Race learners.Result `json:"race"`
-	// Candidate is the text of the winner's configuration; empty if it is not surely
-	// better than what runs within its constraints, and Why says which.
+	// Candidate is the text of the winner's configuration, or of the next one's that keeps
+	// the constraints, Racer who holds it. Both are empty if there is none that is surely
+	// better than what runs, and Why says which.
 	Candidate string           `json:"candidate"`
+	Racer     string           `json:"racer"`
 	Changes   []knob.Change    `json:"changes"` // from what runs to it
 	Effect    *learners.Effect `json:"effect"`
 	Why       string           `json:"why"`
@@ -86,23 +88,58 @@ func Learn(ctx context.Context, cfg LearnConfig) (*Learned, error) {
 		return nil, err
 	}
 	out := &Learned{Race: done.Result(), Changes: []knob.Change{}, Lookups: cfg.Lookups, Seed: cfg.Seed}
-	config, effect, _ := done.Winner()
-	out.Effect = &effect
-	name := out.Race.Winner
-	told := fmt.Sprintf("%s won the race of %d learners with %.3f of the latency [%.3f, %.3f] on %d fresh seeds of the twin, after %d evaluations of all",
-		name, len(out.Race.Racers), effect.Ratio, effect.Low, effect.High, effect.N, out.Race.Spent)
-	switch {
-	case name == learners.Stay:
-		out.Why = fmt.Sprintf("no learner promised more than what runs, after %d evaluations", out.Race.Spent)
-	case effect.High >= 1:
-		out.Why = told + ": that is not surely better"
-	case effect.Penalty > tolerance:
-		out.Why = told + ": but it breaks a constraint: messages, entries or success"
-	default:
-		out.Why, out.Candidate, out.config = told, config.String(), config
-		out.Changes = knob.Diff(cfg.World.Knobs, config)
+	chosen, why := elect(&out.Race)
+	if out.Why = why; chosen == nil {
+		if _, effect, ok := done.Winner(); ok {
+			out.Effect = &effect
+		}
+		return out, nil
 	}
+	if out.config, err = cfg.World.Knobs.Set().Parse(cfg.World.Knobs, chosen.Config); err != nil {
+		return nil, fmt.Errorf("pilot: what %s holds: %w", chosen.Name, err)
+	}
+	out.Racer, out.Effect, out.Candidate = chosen.Name, chosen.Effect, chosen.Config
+	out.Changes = knob.Diff(cfg.World.Knobs, out.config)
 	return out, nil
+}
+
+// elect takes what a race that is over proposes: what the winner holds, or if that breaks
+// a constraint on the fresh seeds what the next one holds that does not. It is nil if
+// there is none, or if that one is not surely better, and why says which. Others are not
+// asked then: the best of many intervals would lie below 1 by luck.
+func elect(race *learners.Result) (chosen *learners.Racer, why string) {
+	if race.Winner == learners.Stay {
+		return nil, fmt.Sprintf("no learner promised more than what runs, after %d evaluations", race.Spent)
+	}
+	told := fmt.Sprintf("%s won the race of %d learners", race.Winner, len(race.Racers))
+	for i, r := range byPromise(race) {
+		if i > 0 {
+			told += fmt.Sprintf("; %s is next", r.Name)
+		}
+		e := r.Effect
+		told += fmt.Sprintf(" with %.3f of the latency [%.3f, %.3f] on %d fresh seeds of the twin", e.Ratio, e.Low, e.High, e.N)
+		if i == 0 {
+			told += fmt.Sprintf(", after %d evaluations of all", race.Spent)
+		}
+		switch {
+		case e.Penalty > tolerance:
+			told += ", but it breaks a constraint: messages, entries or success"
+		case e.High >= 1:
+			return nil, told + ": that is not surely better"
+		default:
+			return &r, told
+		}
+	}
+	return nil, told + "; no other promised more than what runs"
+}
+
+// byPromise are the racers that promised more than what runs, the winner first.
+func byPromise(race *learners.Result) []learners.Racer {
+	out := slices.DeleteFunc(slices.Clone(race.Racers), func(r learners.Racer) bool {
+		return r.Chosen == nil || r.Effect == nil || *r.Chosen >= 1
+	})
+	slices.SortStableFunc(out, func(a, b learners.Racer) int { return cmp.Compare(*a.Chosen, *b.Chosen) })
+	return out
 }
 
 // thawed is the space of a search without the knobs that are frozen.

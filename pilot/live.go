@@ -382,7 +382,10 @@ func (s *Subscription) offer(e tune.Entry) {
 // closing tells that the fleet is about to close; its peers are asked once more.
 func (l *Live) closing() {
 	l.phase(PhaseClosing)
-	views := l.Peers()
+	l.mu.Lock()
+	fleet := l.fleet
+	l.mu.Unlock()
+	views := fleet.views()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.peers.views, l.fleet = views, nil

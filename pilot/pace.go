@@ -157,6 +157,9 @@ func (r *run) measure(ctx context.Context) error {
 	if err := r.findRate(ctx); err != nil {
 		return err
 	}
+	if r.washout = r.cfg.Washout; r.washout > 0 {
+		return nil
+	}
 	return r.findWashout(ctx)
 }
 
@@ -301,7 +304,7 @@ func settledAfter(bins [washoutBins][]float64) time.Duration {
 func (r *run) compare(ctx context.Context, candidate knob.Config) error {
 	configs := []knob.Config{r.cfg.Baseline, r.cfg.Reference}
 	last := r.cfg.Baseline
-	if r.result.Decision == tune.Promoted {
+	if r.result.Decision == tune.Promoted && !candidate.Equal(r.cfg.Baseline) {
 		configs = append(configs, candidate)
 		last = candidate
 	}
@@ -311,7 +314,7 @@ func (r *run) compare(ctx context.Context, candidate knob.Config) error {
 	r.cfg.Say("measuring %d configurations in turn for the final table", len(configs))
 	total := rounds * len(configs)
 	for i := range total {
-		undone, err := r.proof.undo(ctx)
+		undone, err := r.undo(ctx)
 		if err != nil {
 			return err
 		}

@@ -32,7 +32,10 @@ type Config struct {
 	// Rate is in operations a second over all peers; 0 finds the highest at which
 	// the event loops keep up.
 	Rate float64
-	Seed uint64
+	// Washout is how long a change of configuration takes to settle; 0 finds out, which
+	// takes about 25 s.
+	Washout time.Duration
+	Seed    uint64
 	// Baseline is what runs at first and what a candidate must beat. Reference, the
 	// preset default, is measured beside it.
 	Baseline  knob.Config
@@ -98,7 +101,11 @@ type TwinCheck struct {
 type Resumed struct {
 	Stage     int    `json:"stage"` // from 0; -1 before the first
 	Candidate string `json:"candidate"`
-	Why       string `json:"why"`
+	// Decision is what the journal says was decided, rolled_back if nothing was. Good is
+	// the hash of what all peers run since.
+	Decision tune.Decision `json:"decision"`
+	Good     string        `json:"good"`
+	Why      string        `json:"why"`
 }
 
 // garbagePercent lets the heap grow to five times what lives before it is swept.
@@ -118,7 +125,9 @@ type run struct {
 	open    []unfinished
 	washout time.Duration
 	rate    float64
-	notes   *notebook // nil: no history is kept
+	// restored: what runs at first was promoted by an earlier run in the same directory.
+	restored bool
+	notes    *notebook // nil: no history is kept
 	// observing has the intervals of a block without one configuration of its own noted
 	// under what the whole network runs.
 	observing bool
@@ -206,7 +215,7 @@ func (r *run) resume() error {
 		}
 		if !good.Equal(r.cfg.Baseline) {
 			r.cfg.Say("starting from the last good configuration of %s (%s)", r.cfg.Dir, good.Hash())
-			r.cfg.Baseline = good
+			r.cfg.Baseline, r.restored = good, true
 		}
 	}
 	if !interrupted {
@@ -217,9 +226,24 @@ func (r *run) resume() error {
 	if in.Stage >= 0 {
 		stage = fmt.Sprintf("in stage %d", in.Stage+1)
 	}
-	r.cfg.Say("an earlier run was interrupted %s of candidate %s: rolled back, %s", stage, in.Candidate, why)
-	r.result.Resumed = &Resumed{Stage: in.Stage, Candidate: in.Candidate, Why: why}
+	out := Resumed{Stage: in.Stage, Candidate: in.Candidate, Decision: in.Decision, Good: r.cfg.Baseline.Hash(), Why: "that decision stood in the journal"}
+	if in.Decision == "" {
+		out.Decision, out.Why = tune.RolledBack, why
+	}
+	r.cfg.Say("an earlier run was interrupted %s of candidate %s: %s, %s; all peers run %s", stage, in.Candidate, out.Decision, out.Why, out.Good)
+	r.result.Resumed = &out
 	return r.journal.rolledBack(in, why)
+}
+
+// promotedBefore reports whether an earlier run in the same directory promoted the
+// candidate, and settles the run if so: there is nothing to prove any more.
+func (r *run) promotedBefore(candidate knob.Config) bool {
+	if !r.restored || !candidate.Equal(r.cfg.Baseline) {
+		return false
+	}
+	r.result.Decision, r.result.Why = tune.Promoted, "an earlier run in "+r.cfg.Dir+" promoted it, and it is what runs"
+	r.cfg.Say("%s: %s", r.result.Decision, r.result.Why)
+	return true
 }
 
 // loop is the loop itself, up to the proof.
@@ -257,8 +281,10 @@ func (r *run) loop(ctx context.Context) error {
 	r.result.Candid = candidate.String()
 	r.result.Changes = knob.Diff(r.cfg.Baseline, candidate)
 	r.live.configured(r.cfg.Baseline, candidate)
-	if err := r.prove(ctx, candidate); err != nil {
-		return err
+	if !r.promotedBefore(candidate) {
+		if err := r.prove(ctx, candidate); err != nil {
+			return err
+		}
 	}
 	r.live.phase(PhaseComparing)
 	return r.compare(ctx, candidate)

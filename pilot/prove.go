@@ -51,6 +51,14 @@ func (p *proof) conclude() {
 	p.run.cfg.Say("%s: %s", rep.Decision, rep.Why)
 }
 
+// undo takes orders that come after the end of the rollout of this run, if it had one.
+func (r *run) undo(ctx context.Context) (bool, error) {
+	if r.proof == nil {
+		return false, nil // an earlier run promoted it
+	}
+	return r.proof.undo(ctx)
+}
+
 // undo takes orders after the end of a rollout, of which one to roll a promotion
 // back has a meaning, and reports whether it was undone.
 func (p *proof) undo(ctx context.Context) (bool, error) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/shoalnet/shoal/key"
+	"github.com/shoalnet/shoal/knob"
 	"github.com/shoalnet/shoal/node/kad"
 	"github.com/shoalnet/shoal/place"
 	"github.com/shoalnet/shoal/stat"
@@ -84,7 +85,7 @@ type PeerView struct {
 	Members int     `json:"members"` // of its routing table
 	Known   int     `json:"known"`   // members and spares
 	Arm     string  `json:"arm"`     // in which it is; under the scope request all are in the baseline
-	Config  string  `json:"config"`  // hash of what runs on it
+	Config  string  `json:"config"`  // hash of what it says that it runs; empty of one that left
 }
 
 // peerCache keeps the last views: asking a hundred peers takes a hundred turns of
@@ -249,11 +250,30 @@ func (f *Fleet) number(id key.ID) int {
 	return -1
 }
 
-// views asks every peer how it is.
-func (f *Fleet) views() []PeerView {
+// views asks every peer how it is: all of them between the same two changes of
+// configuration, unless those come too fast.
+func (f *Fleet) views() (views []PeerView) {
+	const tries = 3
+	for range tries {
+		assignment, change := f.exposure()
+		views = f.look(assignment)
+		if _, now := f.exposure(); now == change {
+			break
+		}
+	}
+	return views
+}
+
+// exposure returns who is in which arm, and the number of that change.
+func (f *Fleet) exposure() (a tune.Assignment, change int) {
 	f.mu.Lock()
-	assignment, running := f.assignment, slices.Clone(f.running)
-	f.mu.Unlock()
+	defer f.mu.Unlock()
+	return f.assignment, f.changes
+}
+
+// look asks every peer once.
+func (f *Fleet) look(assignment tune.Assignment) []PeerView {
+	var named hashes
 	views := make([]PeerView, len(f.peers))
 	for i, p := range f.peers {
 		var site place.Site
@@ -262,10 +282,30 @@ func (f *Fleet) views() []PeerView {
 		}
 		v := PeerView{
 			Peer: i, Name: p.Host().ID().String(), Key: p.Self().String(), Site: site.Name, Lat: site.Lat, Lon: site.Lon, Located: site.Located,
-			Arm: assignment.ArmOfPeer(i, len(f.peers)).String(), Config: running[i].Hash(),
+			Arm: assignment.ArmOfPeer(i, len(f.peers)).String(), Config: named.of(f.runs(i)),
 		}
 		v.Up, v.Members, v.Known = f.tableSize(i)
 		views[i] = v
 	}
 	return views
+}
+
+// hashes remembers the hashes of the few configurations of a network: a hash takes
+// longer than a comparison.
+type hashes struct {
+	configs []knob.Config
+	names   []string
+}
+
+// of returns the hash of a configuration, nothing for the zero Config.
+func (h *hashes) of(c knob.Config) string {
+	if c.Set() == nil {
+		return ""
+	}
+	i := slices.IndexFunc(h.configs, c.Equal)
+	if i < 0 {
+		i = len(h.configs)
+		h.configs, h.names = append(h.configs, c), append(h.names, c.Hash())
+	}
+	return h.names[i]
 }

@@ -190,6 +190,14 @@ type Peer struct {
 type Fleet struct {
 	Arm     []int `json:"arm" doc:"0 runs the incumbent, 1 the candidate"`
 	Entries []int `json:"entries" doc:"members of the routing table"`
+	// Runs has no order of peers: usually there are one or two of them.
+	Runs []Running `json:"runs" doc:"what the peers that are up say they run, by hash"`
+}
+
+// Running is a configuration and how many peers say that they run it.
+type Running struct {
+	Config string `json:"config" doc:"hash"`
+	Peers  int    `json:"peers"`
 }
 
 // Search is a search on the twin.

@@ -25,6 +25,7 @@ type upFlags struct {
 	peers     int
 	length    time.Duration
 	rate      float64
+	washout   time.Duration
 	seed      uint64
 	latency   string
 	candidate string
@@ -73,6 +74,7 @@ word in the middle instead. What the service did and why stands in the journal.`
 	cmd.Flags().IntVar(&f.peers, "peers", 100, "peers of the network, 2 to 1000")
 	cmd.Flags().DurationVar(&f.length, "for", 4*time.Minute+30*time.Second, "wall time that the run may take")
 	cmd.Flags().Float64Var(&f.rate, "rate", 0, "operations a second over all peers; 0 finds the highest that the machine keeps up with")
+	cmd.Flags().DurationVar(&f.washout, "washout", 0, "what is dropped after each change of configuration, up to 10s; 0 finds out how long one takes to settle")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "of places, identities, workload, search and assignment (default: from the clock)")
 	cmd.Flags().StringVar(&f.latency, "latency", "", "`directory` of a latency matrix (default: a built-in world of cities)")
 	cmd.Flags().StringVar(&f.candidate, "candidate", "", "`file` with a configuration to prove instead of searching, in the form that shoal knobs names")
@@ -166,6 +168,9 @@ func (a *app) upConfig(f upFlags) (pilot.Config, error) {
 	if !(f.rate >= 0 && f.rate <= 10_000) {
 		return cfg, usagef("--rate %v: want 0 to 10000", f.rate)
 	}
+	if f.washout < 0 || f.washout > 10*time.Second {
+		return cfg, usagef("--washout %v: want 0 to 10s", f.washout)
+	}
 	if err := checkUI(f.ui); err != nil {
 		return cfg, err
 	}
@@ -180,7 +185,7 @@ func (a *app) upConfig(f upFlags) (pilot.Config, error) {
 		return cfg, err
 	}
 	cfg = pilot.Config{
-		Peers: f.peers, For: f.length, Rate: f.rate, Seed: f.seed,
+		Peers: f.peers, For: f.length, Rate: f.rate, Washout: f.washout, Seed: f.seed,
 		Reference: set.Default(), Workers: runtime.NumCPU(), Dir: f.dir, History: true,
 		Library: f.library,
 	}
@@ -216,6 +221,9 @@ func (f upFlags) given() string {
 	fmt.Fprintf(&b, " --peers %d --for %v", f.peers, f.length)
 	if f.rate > 0 {
 		fmt.Fprintf(&b, " --rate %v", f.rate)
+	}
+	if f.washout > 0 {
+		fmt.Fprintf(&b, " --washout %v", f.washout)
 	}
 	for _, flag := range [][2]string{{"latency", f.latency}, {"candidate", f.candidate}, {"library", f.library}} {
 		if flag[1] != "" {

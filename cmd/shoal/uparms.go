@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/shoalnet/shoal/pilot"
@@ -191,7 +194,7 @@ func (u *upWindow) putPeers(b *web.Board) {
 	if len(views) == 0 {
 		return
 	}
-	peers, fleet := web.Peers{}, web.Fleet{}
+	peers, fleet := web.Peers{}, web.Fleet{Runs: runsOf(views)}
 	for _, v := range views {
 		peers.Peers = append(peers.Peers, web.Peer{Name: v.Name, Site: v.Site, Lat: v.Lat, Lon: v.Lon, Located: v.Located})
 		arm := 0
@@ -202,6 +205,24 @@ func (u *upWindow) putPeers(b *web.Board) {
 	}
 	b.Put(peers)
 	b.Put(fleet)
+}
+
+// runsOf counts the peers that are up by what they say they run.
+func runsOf(views []pilot.PeerView) []web.Running {
+	out := []web.Running{}
+	for _, v := range views {
+		if v.Config == "" {
+			continue
+		}
+		i := slices.IndexFunc(out, func(r web.Running) bool { return r.Config == v.Config })
+		if i < 0 {
+			i = len(out)
+			out = append(out, web.Running{Config: v.Config})
+		}
+		out[i].Peers++
+	}
+	slices.SortFunc(out, func(a, b web.Running) int { return cmp.Or(b.Peers-a.Peers, strings.Compare(a.Config, b.Config)) })
+	return out
 }
 
 // putLookups puts up the newest lookups. Of a busy network they are a sample.

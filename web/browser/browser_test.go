@@ -134,6 +134,21 @@ func TestNetwork(t *testing.T) {
 	up.stop()
 }
 
+// TestPromotion sees a candidate promoted on thirty real peers: the timeline, the figures
+// before and after, and the shape.
+func TestPromotion(t *testing.T) {
+	browser, shoal := chromium(t), build(t)
+	candidate := filepath.Join(t.TempDir(), "candidate.conf")
+	text := "lookup.alpha = 5\nlookup.alpha_first = 4\nlookup.order = priced\nlookup.soft_factor = 2\ntable.shape = 30,20,10\n"
+	if err := os.WriteFile(candidate, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	up := start(t, shoal, "up", "--peers", "30", "--for", "100s", "--rate", "30", "--washout", "500ms", "--seed", "7", "--candidate", candidate,
+		"--ui", "127.0.0.1:0", "--data", t.TempDir())
+	drive(t, browser, "promotion", up.url)
+	up.stop()
+}
+
 // TestNode opens every view on one of three peers.
 func TestNode(t *testing.T) {
 	browser, shoal := chromium(t), build(t)

@@ -201,6 +201,119 @@ async function network() {
   page.check();
 }
 
+// view opens a view by its link.
+async function view(page, name) {
+  await page.click(`#views a[href="#/${name}"]`);
+  await until(`view ${name}`, () => page.$eval(`#views a[href="#/${name}"]`, (a) => a.getAttribute("aria-current") === "page"));
+}
+
+// shapes holds the picture of the shape against the API: a bar before and after for each
+// bucket, its sizes, and why.
+async function shapes(page) {
+  await view(page, "shape");
+  return until("the shape that the API tells", async () => {
+    const shape = (await api(page, "/api/v3/shape")).body.data;
+    const any = shape.buckets.some((b) => b.candidate !== null);
+    const rows = await page.$$eval("table.shape tbody tr", (all) =>
+      all.map((r) => ({
+        before: r.querySelectorAll("rect.before").length,
+        after: [...r.querySelectorAll("rect.after")].map((x) => +x.getAttribute("width")),
+        cells: [...r.querySelectorAll("td")].map((d) => d.textContent),
+      })),
+    );
+    assert.equal(rows.length, shape.buckets.length);
+    for (const [i, b] of shape.buckets.entries()) {
+      const { before, after, cells } = rows[i];
+      assert.equal(before, 1);
+      assert.equal(after.length, any ? 1 : 0, "a bar for the candidate if there is one");
+      assert.equal(cells[1], String(b.incumbent));
+      if (any) assert.equal(cells[2], b.candidate === b.incumbent ? "=" : String(b.candidate));
+      assert.equal(cells.at(-1), b.why);
+    }
+    return { shape, any };
+  });
+}
+
+// figures holds the table of before and after against the API, cell by cell.
+async function figures(page) {
+  await view(page, "rollout");
+  return until("the figures of the API", async () => {
+    const { arms } = (await api(page, "/api/v3/ml/optimize/arms")).body.data;
+    const rows = await page.$$eval('[aria-label="Figures by configuration"] tbody tr', (all) =>
+      all.map((r) => [...r.children].map((d) => d.textContent)),
+    );
+    assert.equal(rows.length, arms.length, `${rows.length} rows`);
+    const qs = [...new Set(arms.flatMap((a) => a.quantiles.map((q) => q.q)))].sort((x, y) => x - y);
+    const same = (cell, want, what) => {
+      const got = parseFloat(cell.replaceAll(",", ""));
+      assert.ok(Math.abs(got - want) <= 0.005 * Math.abs(want) + 1e-9, `${what}: ${cell}, the API says ${want}`);
+    };
+    let compared = 0;
+    for (const [i, a] of arms.entries()) {
+      assert.equal(rows[i][0], { baseline: "incumbent", tuned: "candidate" }[a.name] || a.name);
+      for (const [k, q] of qs.entries()) {
+        const e = a.quantiles.find((x) => x.q === q)?.ms;
+        if (!e) continue;
+        same(rows[i][1 + k], e.value, `${a.name} P${100 * q}`);
+        compared++;
+      }
+      if (a.mean_ms) same(rows[i][1 + qs.length], a.mean_ms.value, `${a.name} mean`);
+      if (a.success_ratio) same(rows[i][2 + qs.length], 100 * a.success_ratio.value, `${a.name} success`);
+      if (a.messages_per_lookup) same(rows[i][3 + qs.length], a.messages_per_lookup.value, `${a.name} messages`);
+    }
+    return { arms, compared };
+  });
+}
+
+async function promotion() {
+  const page = await open(given);
+  await page.waitForSelector("#view h1");
+  // The page usually comes before there is a candidate: then it shows what runs alone.
+  const first = await until("a shape", async () => (await api(page, "/api/v3/shape")).body.data && shapes(page), 60000);
+  await until("a candidate", async () => (await status(page)).candidate, 60000);
+  const { shape } = await until("the shape has an after", async () => {
+    const now = await shapes(page);
+    return now.any && now;
+  });
+  const changed = shape.buckets.filter((b) => b.candidate !== b.incumbent);
+  assert.ok(changed.length >= 2, "the candidate changes buckets");
+  if (!first.any)
+    for (const b of changed) assert.notEqual(b.why, first.shape.buckets.find((x) => x.bucket === b.bucket).why, "the reason changes, too");
+  await until("a first cycle", async () => (await status(page)).effect, 150000);
+  await until("it may be promoted", () => page.$eval('[data-order="promote"]', (b) => !b.disabled));
+  await page.click('[data-order="promote"]');
+  await page.waitForSelector("#ask[open]");
+  await page.fill("#ask-reason", "the browser's test");
+  await page.click("#ask-yes");
+  const run = await until("it is promoted", async () => {
+    const r = await status(page);
+    return r.decision && r;
+  });
+  assert.equal(run.decision, "promoted", run.why);
+  await view(page, "rollout");
+  await until("the timeline shows it", async () => {
+    const stages = await page.$$eval(".stages .stage", (all) => all.map((x) => x.querySelector(".badge").textContent));
+    const now = (await status(page)).stages;
+    assert.deepEqual(stages, now.map((s) => s.verdict || s.state));
+    assert.ok(stages.includes("better"), `${stages}`);
+    return page.$$eval("section.card p strong", (all) => all.some((x) => x.textContent === "Promoted: "));
+  });
+  await view(page, "overview");
+  await until("the overview says so", () => page.$eval(".verdict", (v) => v.textContent.startsWith("Promoted: ")));
+  // The final table follows: incumbent, default and candidate, each the whole network.
+  await until("the run ends", async () => (await status(page)).ended_s !== null, 150000);
+  const { arms, compared } = await figures(page);
+  assert.deepEqual(arms.map((a) => a.name).toSorted(), ["baseline", "default", "tuned"]);
+  assert.ok(compared >= 9, `${compared} quantiles compared`);
+  await shapes(page);
+  const fleet = await until("all peers run the candidate", async () => {
+    const f = (await api(page, "/api/v3/fleet")).body.data;
+    return f.runs.length === 1 && f.runs[0].config === run.candidate.hash && f;
+  });
+  console.log(`promotion: seen in the timeline; ${compared} quantiles are the API's; ${changed.length} buckets changed; ${fleet.runs[0].peers} peers run it`);
+  page.check();
+}
+
 // compare holds figures on the page against those of the API.
 async function compare(page) {
   await until("the page shows what the API says", async () => {
@@ -415,7 +528,7 @@ async function token() {
 }
 
 try {
-  await { network, node, hostile, panels, thousand, token }[script]();
+  await { network, promotion, node, hostile, panels, thousand, token }[script]();
 } finally {
   await browser.close();
 }
