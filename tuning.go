@@ -168,6 +168,9 @@ func (d *DHT) contender(m *fleet.Member, o *FleetOptions) (*fleet.Coordinator, e
 // Status returns how the membership stands.
 func (f *Fleet) Status() fleet.MemberStatus { return f.member.Status() }
 
+// Coordinator returns the contender that the peer is, nil if it is none.
+func (f *Fleet) Coordinator() *fleet.Coordinator { return f.head }
+
 // rawKey returns an ed25519 key as it is.
 func rawKey(key Identity) (ed25519.PrivateKey, error) {
 	if err := consistent(key); err != nil {

@@ -183,10 +183,11 @@ func list[I Item](s *Server, path, id, summary, missing string) route {
 			if more {
 				page.Next = items[len(items)-1].number()
 			}
+			why := missing
 			if after > 0 && len(items) == 0 {
-				missing = "nothing follows"
+				why = "nothing follows"
 			}
-			answer(w, http.StatusOK, replyOf(page, seq, len(items) > 0, missing))
+			answer(w, http.StatusOK, replyOf(page, seq, len(items) > 0, why))
 		},
 	}
 }

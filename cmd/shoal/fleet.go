@@ -336,18 +336,19 @@ func (f *tuneFlags) check(prefix string) error {
 	return nil
 }
 
-// begin has a node tuned as the flags say. The node ends it.
-func (f *tuneFlags) begin(ctx context.Context, a *app, node *dht.DHT, dir string) error {
+// begin has a node tuned as the flags say. The node ends it. It returns the contender
+// that the node is, nil if it is none.
+func (f *tuneFlags) begin(ctx context.Context, a *app, node *dht.DHT, dir string) (*fleet.Coordinator, error) {
 	if f.probe > 0 {
 		go node.Probe(ctx, time.Minute/time.Duration(f.probe))
 	}
 	say := func(format string, args ...any) { a.screen.printf(format, args...) }
 	if f.local == "local" {
 		_, err := node.TuneLocally(dht.LocalOptions{Dir: filepath.Join(dir, tuneDir), Interval: f.interval, Try: f.try, Say: say})
-		return bare(err)
+		return nil, bare(err)
 	}
 	if f.fleet == "" {
-		return nil
+		return nil, nil
 	}
 	o := dht.FleetOptions{Fleet: f.fleet, Dir: filepath.Join(dir, fleetDir), Preset: f.preset, Interval: f.interval, Skew: f.skew, Say: say}
 	var err error
@@ -355,18 +356,21 @@ func (f *tuneFlags) begin(ctx context.Context, a *app, node *dht.DHT, dir string
 		steps := &fleet.Steps{Knobs: fleet.Proposed(dht.Knobs()), Seed: rand.Uint64()}
 		o.Propose = &twin.Search{Then: steps, Workers: max(1, runtime.NumCPU()/2), Seed: steps.Seed, Say: say}
 		if o.Key, err = readKey(f.key); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if f.pass != "" {
 		text, err := os.ReadFile(f.pass)
 		if err != nil {
-			return usagef("--fleet-pass: %w", err)
+			return nil, usagef("--fleet-pass: %w", err)
 		}
 		if o.Pass, err = base64.StdEncoding.DecodeString(strings.TrimSpace(string(text))); err != nil {
-			return usagef("--fleet-pass %s: not a pass of shoal fleet pass: %w", f.pass, err)
+			return nil, usagef("--fleet-pass %s: not a pass of shoal fleet pass: %w", f.pass, err)
 		}
 	}
-	_, err = node.JoinFleet(o)
-	return bare(err)
+	joined, err := node.JoinFleet(o)
+	if err != nil {
+		return nil, bare(err)
+	}
+	return joined.Coordinator(), nil
 }

@@ -2,13 +2,16 @@ package main
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	dht "github.com/shoalnet/shoal"
+	"github.com/shoalnet/shoal/web"
 )
 
 func TestFleetUsage(t *testing.T) {
@@ -70,7 +73,7 @@ func TestFleetProcesses(t *testing.T) {
 	if err := os.WriteFile(pass, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	first := start(t, append([]string{"node", "--data", a, "--fleet-key", key}, fleet...)...)
+	first := start(t, append([]string{"node", "--data", a, "--fleet-key", key, "--ui", "127.0.0.1:0"}, fleet...)...)
 	second := start(t, append([]string{"node", "--data", b, "--join", a, "--fleet-pass", pass}, fleet...)...)
 	ask := func(until func(dht.FleetReport) bool, args ...string) {
 		t.Helper()
@@ -94,12 +97,48 @@ func TestFleetProcesses(t *testing.T) {
 		// Two peers are no arm, so a rollout ends soon: the order finds one or waits for the next.
 		return strings.Contains(journal, "held: a person ordered it") || strings.Contains(journal, "a person ordered hold; the next rollout will be held")
 	}, "fleet", "order", "--join", a, "--key", key, "hold")
+	checkFleetWindow(t, first.started["window"].(string))
 	if shown := saying(t, "fleet", "status", "--join", a, name); !strings.Contains(shown.stdout, "2 peers report") {
 		t.Errorf("status: %q", shown.stdout)
 	}
 	for _, p := range []*process{second, first} {
 		if code := p.end(t, os.Interrupt); code != exitOK {
 			t.Errorf("exit %d: %s", code, &p.errors)
+		}
+	}
+}
+
+// checkFleetWindow: the coordinator's window shows what it does, and takes orders.
+func checkFleetWindow(t *testing.T, url string) {
+	t.Helper()
+	shown := get[web.Run](t, url, "/api/v3/ml/optimize/status")
+	if r := shown.Data; r == nil || !strings.Contains(r.Said, "coordinates 2 peers") || r.Incumbent.Name != "default" || r.RatePerS == nil || !slices.Contains(r.Orders, web.OrderOptimize) {
+		t.Fatalf("window: %+v", r)
+	}
+	history := get[web.List[web.Entry]](t, url, "/api/v3/ml/optimize/history")
+	if history.Data == nil || len(history.Data.Items) < 3 {
+		t.Errorf("journal: %+v", history.Data)
+	}
+	body := strings.NewReader(`{"trigger": "to see it done"}`)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, strings.TrimSuffix(url, "/")+"/api/v3/ml/optimize", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	reply, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := reply.Body.Close(); err != nil || reply.StatusCode != http.StatusAccepted {
+		t.Errorf("optimize: status %d, %v", reply.StatusCode, err)
+	}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Second) {
+		entries := get[web.List[web.Entry]](t, url, "/api/v3/ml/optimize/history").Data
+		if entries != nil && slices.ContainsFunc(entries.Items, func(e web.Entry) bool { return strings.Contains(e.Text, "to see it done") }) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the order is not in the journal: %+v", entries)
 		}
 	}
 }

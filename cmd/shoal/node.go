@@ -128,15 +128,16 @@ func (a *app) node(ctx context.Context, f nodeFlags) (err error) {
 	if err := dir.save(node); err != nil {
 		return err
 	}
-	window, err := a.openNodeWindow(f.ui, node, prefix, dir.path, metrics)
+	head, err := f.tune.begin(ctx, a, node, dir.path)
+	if err != nil {
+		return err
+	}
+	window, err := a.openNodeWindow(f.ui, node, newFleetView(head, f.tune.preset), prefix, dir.path, metrics)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, window.close()) }()
 	if err := a.introduce(node, prefix, dir.path, window); err != nil {
-		return err
-	}
-	if err := f.tune.begin(ctx, a, node, dir.path); err != nil {
 		return err
 	}
 	return a.keepNode(ctx, node, dir, len(peers) > 0)

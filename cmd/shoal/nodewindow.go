@@ -22,7 +22,8 @@ const (
 // never twice at once.
 type nodeWindow struct {
 	node    *dht.DHT
-	at      time.Time // of the last look
+	fleet   *fleetView // nil: it does not contend for a fleet
+	at      time.Time  // of the last look
 	last    dht.Health
 	samples uint64
 	lookups uint64
@@ -32,12 +33,16 @@ type nodeWindow struct {
 }
 
 // openNodeWindow opens the window of shoal node, nil if none is wanted.
-func (a *app) openNodeWindow(addr string, node *dht.DHT, prefix, dir string, metrics prometheus.Gatherer) (*window, error) {
+func (a *app) openNodeWindow(addr string, node *dht.DHT, fleet *fleetView, prefix, dir string, metrics prometheus.Gatherer) (*window, error) {
 	if addr == "" {
 		return nil, nil
 	}
-	n := &nodeWindow{node: node, seen: map[string]bool{}}
-	w, err := a.openWindow(windowConfig{addr: addr, look: n.look, metrics: metrics})
+	n := &nodeWindow{node: node, fleet: fleet, seen: map[string]bool{}}
+	cfg := windowConfig{addr: addr, look: n.look, metrics: metrics}
+	if fleet != nil {
+		cfg.order, cfg.set = fleet.order, dht.Knobs()
+	}
+	w, err := a.openWindow(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +69,7 @@ func (n *nodeWindow) look(b *web.Board) {
 	n.sample(b, in, now.Sub(n.at))
 	n.putLookups(b, in)
 	n.putChanges(b, in)
+	n.fleet.look(b)
 	n.at, n.last = now, in.Health
 }
 

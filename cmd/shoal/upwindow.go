@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,6 +48,17 @@ type upWindow struct {
 var orderWords = map[string]tune.Order{
 	web.OrderPause: tune.OrderHold, web.OrderResume: tune.OrderResume, web.OrderRollback: tune.OrderRollBack,
 	web.OrderPromote: tune.OrderPromote, web.OrderApprove: tune.OrderApprove, web.OrderOptimize: pilot.OrderOptimize,
+}
+
+// wordsOf are the API's words for orders, in its order.
+func wordsOf(orders []tune.Order) []string {
+	out := []string{}
+	for _, word := range []string{web.OrderOptimize, web.OrderPause, web.OrderResume, web.OrderApprove, web.OrderPromote, web.OrderRollback} {
+		if slices.Contains(orders, orderWords[word]) {
+			out = append(out, word)
+		}
+	}
+	return out
 }
 
 // openUpWindow opens the window of shoal up, nil if none is wanted.
@@ -186,19 +198,13 @@ func (u *upWindow) run(s *pilot.Snapshot) web.Run {
 		ID: u.id, Phase: string(s.Phase), Said: s.Said, Began: u.began, PlannedS: u.cfg.For.Seconds(), EndedS: u.tookS,
 		Trigger: u.trigger, Preset: u.preset.Name, RatePerS: s.RatePerS, Incumbent: settingOf(set, s.Baseline),
 		FalseAlarms: &web.FalseAlarms{Harm: u.preset.HarmAlpha, Promote: u.preset.PromoteAlpha / 2},
-		Held:        s.HoldEarly, Error: s.Error, Changes: []web.Change{}, Stages: []web.Stage{}, Orders: []string{}, Ordered: []string{},
+		Held:        s.HoldEarly, Error: s.Error, Changes: []web.Change{}, Stages: []web.Stage{}, Ordered: []string{},
 		Notes: append([]web.Note{}, u.notes...),
 	}
 	if s.Step != "" {
 		out.Step = &web.Step{Name: s.Step, Unit: s.Unit, Done: s.Done, Total: s.Total}
 	}
-	for _, word := range []string{web.OrderOptimize, web.OrderPause, web.OrderResume, web.OrderApprove, web.OrderPromote, web.OrderRollback} {
-		for _, o := range s.Takes {
-			if o == orderWords[word] {
-				out.Orders = append(out.Orders, word)
-			}
-		}
-	}
+	out.Orders = wordsOf(s.Takes)
 	for _, o := range s.Ordered {
 		out.Ordered = append(out.Ordered, string(o))
 	}
@@ -207,7 +213,7 @@ func (u *upWindow) run(s *pilot.Snapshot) web.Run {
 		out.Candidate = &candidate
 		out.Changes = changesOf(set, s.Baseline, s.Candidate)
 	}
-	u.rollout(&out, s.Rollout)
+	showRollout(&out, s.Rollout)
 	if r := u.result; r != nil {
 		out.WashoutS = measured(r.WashoutS)
 		if out.Decision == "" {
@@ -217,8 +223,8 @@ func (u *upWindow) run(s *pilot.Snapshot) web.Run {
 	return out
 }
 
-// rollout adds where the rollout stands.
-func (u *upWindow) rollout(out *web.Run, r *tune.Report) {
+// showRollout adds where the rollout stands.
+func showRollout(out *web.Run, r *tune.Report) {
 	if r == nil {
 		return
 	}

@@ -79,7 +79,7 @@ type conductor struct {
 	left      int // windows
 	candidate knob.Config
 	stopped   string // hash of the candidate that was stopped for a refusal
-	orders    []tune.Order
+	orders    []tune.Ordered
 	fresh     bool // the journal was empty
 
 	found     chan tune.Studied // by the search under way; nil: there is none

@@ -347,3 +347,26 @@ func (c *Coordinator) Status() Status {
 	}
 	return *c.reign.status()
 }
+
+// Entries returns the entries of its journal after a number, oldest first, 4096 at most.
+func (c *Coordinator) Entries(after uint64) []tune.Entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.journal.after(after)
+}
+
+// Order passes an order on to be obeyed at the next step; it is an error while this
+// contender does not coordinate.
+func (c *Coordinator) Order(o tune.Ordered) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reign == nil || c.reign.conductor == nil {
+		return errors.New("fleet: this node does not coordinate now: ask the one that does")
+	}
+	orders := &c.reign.conductor.orders
+	if len(*orders) >= maxWishes {
+		return fmt.Errorf("fleet: %d orders are waiting to be obeyed: wait", len(*orders))
+	}
+	*orders = append(*orders, o)
+	return nil
+}

@@ -2,12 +2,14 @@ package fleet
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/shoalnet/shoal/store"
 	"github.com/shoalnet/shoal/tune"
@@ -101,6 +103,12 @@ func (j *journal) append(e tune.Entry) error {
 		j.entries = j.entries[1:]
 	}
 	return nil
+}
+
+// after returns the entries in memory with a higher number.
+func (j *journal) after(seq uint64) []tune.Entry {
+	i, _ := slices.BinarySearchFunc(j.entries, seq+1, func(e tune.Entry, n uint64) int { return cmp.Compare(e.Seq, n) })
+	return slices.Clone(j.entries[i:])
 }
 
 func (j *journal) close() error {

@@ -242,7 +242,7 @@ func (l *Lone) window(interval uint64, slow float64) tune.Window {
 			l.run(l.previous, tune.Baseline, 0)
 		}
 		l.cfg.Say("tuning: back to the last good configuration: %s", why)
-		l.conductor.orders = append(l.conductor.orders, tune.OrderRollBack)
+		l.conductor.orders = append(l.conductor.orders, tune.Ordered{Order: tune.OrderRollBack})
 	}
 	var w tune.Window
 	for arm := range c.arms {

@@ -232,7 +232,7 @@ func (r *reign) wished(sealed []byte) bool {
 	if wishes, takes := r.c.cfg.Propose.(*Wishes); takes && w.Try != "" && len(wishes.First) < maxWishes {
 		wishes.First = append(wishes.First, w.Try)
 	}
-	r.conductor.orders = append(r.conductor.orders, w.Order)
+	r.conductor.orders = append(r.conductor.orders, tune.Ordered{Order: w.Order})
 	r.c.member.cfg.Say("fleet: an order of the owner: %s %s", w.Order, w.Try)
 	return true
 }
