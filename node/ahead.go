@@ -11,6 +11,8 @@ type Coming struct {
 	Other key.ID   // whose doing it is; the zero value: nobody's
 	Ref   wire.Ref // of the request that it answers; 0: none
 	Body  any
+	// Calm says that the peer will do nothing but answer a request. Ahead fills it in.
+	Calm bool
 }
 
 // Foresight is a protocol that knows what memory an event will need; see Node.Ahead.
@@ -36,6 +38,9 @@ func (n *Node) Ahead(stage int, c *Coming) {
 	p := &n.pending
 	switch stage {
 	case 1:
+		if c.Calm = n.calm.until > 0 && c.Ref == 0 && c.Body != nil; c.Calm {
+			break
+		}
 		if i := c.Ref & (1<<slotBits - 1); c.Ref != 0 && i < wire.Ref(len(p.slots)) {
 			prefetch.Lines(&p.slots[i], 1)
 		}
@@ -48,7 +53,7 @@ func (n *Node) Ahead(stage int, c *Coming) {
 		}
 	default:
 	}
-	if stage < 4 && c.Other != (key.ID{}) {
+	if stage < 4 && !c.Calm && c.Other != (key.ID{}) {
 		n.table.Ahead(stage, &c.Other)
 	}
 	if n.foresight != nil {

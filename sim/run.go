@@ -337,13 +337,12 @@ func (r *run) connect() {
 	for i := range r.slots {
 		t := r.world.Node(i).Table()
 		warm := stat.NewStream(r.cfg.Seed, "sim.warm", uint64(i))
-		for b := range t.Buckets() {
-			for _, c := range t.Bucket(b) {
-				if other, _ := r.world.index.find(c.Peer.Short()); (warm.Float64() < r.cfg.Warm || c.Member) && r.world.peers[other].node != nil {
-					members[i] = append(members[i], other)
-				}
+		t.Each(func(peer key.ID, member bool) {
+			other, _ := r.world.index.find(peer.Short())
+			if (warm.Float64() < r.cfg.Warm || member) && r.world.peers[other].node != nil {
+				members[i] = append(members[i], other)
 			}
-		}
+		})
 		list := members[i]
 		stat.NewStream(r.cfg.Seed, "sim.connect", uint64(i)).Shuffle(len(list), func(a, b int) { list[a], list[b] = list[b], list[a] })
 		longest = max(longest, len(list))
@@ -517,12 +516,10 @@ func (r *run) stop(before spent) {
 
 // gone counts the members of a table that are not there any more.
 func (r *run) gone(t *table.Table) (n int) {
-	for b := range t.Buckets() {
-		for _, c := range t.Bucket(b) {
-			if other, known := r.world.index.find(c.Peer.Short()); c.Member && known && r.world.Node(int(other)) == nil {
-				n++
-			}
+	t.Each(func(peer key.ID, member bool) {
+		if other, known := r.world.index.find(peer.Short()); member && known && r.world.Node(int(other)) == nil {
+			n++
 		}
-	}
+	})
 	return n
 }

@@ -250,6 +250,16 @@ func (t *Table) Bucket(b int) []Contact {
 	return out
 }
 
+// Each visits whom the table knows, bucket by bucket, members of a bucket first.
+func (t *Table) Each(visit func(peer key.ID, member bool)) {
+	for b := range t.buckets {
+		k := &t.buckets[b]
+		for i := range k.heads {
+			visit(k.id(i), i < k.members)
+		}
+	}
+}
+
 // Smoothed is a running mean with its mean deviation, as TCP estimates
 // round-trip times (Jacobson 1988; gains 1/8 and 1/4).
 type Smoothed struct {

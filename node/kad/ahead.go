@@ -8,6 +8,7 @@ import (
 // How many lines of memory things take.
 const (
 	protocolLines = 9
+	servingLines  = 2 // of these, what answers need
 	opLines       = 11
 	searchLines   = 8
 )
@@ -15,7 +16,11 @@ const (
 // Ahead asks for memory that an event will need; see node.Node.Ahead.
 func (k *protocol) Ahead(stage int, c *node.Coming) {
 	if stage == 1 {
-		prefetch.Lines(k, protocolLines)
+		if c.Calm {
+			prefetch.Lines(k, servingLines)
+		} else {
+			prefetch.Lines(k, protocolLines)
+		}
 		return
 	}
 	if c.Ref != 0 {

@@ -3,6 +3,7 @@ package kad_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -123,9 +124,9 @@ func (f *fate) next() (ev node.Event, after time.Duration) {
 // drain writes down what a peer asks for and when it wants to be woken, and, if told
 // to, lets it happen.
 func (f *fate) drain(n *node.Node, happens bool) string {
-	text := ""
+	var text strings.Builder
 	for r, ok := n.Ask(f.now); ok; r, ok = n.Ask(f.now) {
-		text += fmt.Sprintf("%T%+v\n", r, r)
+		fmt.Fprintf(&text, "%T%+v\n", r, r)
 		if !happens {
 			continue
 		}
@@ -142,5 +143,5 @@ func (f *fate) drain(n *node.Node, happens bool) string {
 	}
 	at, ok := n.Wake()
 	f.wake = at
-	return text + fmt.Sprint(at, ok)
+	return text.String() + fmt.Sprint(at, ok)
 }

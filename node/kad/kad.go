@@ -47,13 +47,18 @@ const coldStart = 300 * time.Millisecond
 const maxKeyLen = 80
 
 type protocol struct {
+	// What it takes to answer a request comes first.
 	peer     *node.Peer
 	now      time.Duration
-	ids      uint64       // last number given to an operation or served request
-	ops      []*op        // oldest first: under way is done before new work
-	searches *lookup.Pool // of all peers that share it; nil: none do
+	ids      uint64 // last number given to an operation or served request
+	k        int
+	keyBytes int
+	room     int // of the inbox
 	inbox    queue[node.Received]
 	replies  queue[node.Reply]
+
+	ops      []*op               // oldest first: under way is done before new work
+	searches *lookup.Pool        // of all peers that share it; nil: none do
 	out      queue[node.Request] // Deliver and Observe
 	serving  []served            // inbound requests that wait for storage
 	kept     []kept              // provider records to store anew
@@ -65,12 +70,9 @@ type protocol struct {
 	// they have, -1 if they do not.
 	patience, held time.Duration
 
-	k        int
-	keyBytes int
 	// crowdScore is how unlikely the nearest peers to a key may be; 0: unjudged.
 	crowdScore float64
 	lookup     lookup.Settings
-	room       int // of the inbox
 	dice       *stat.Stream
 	reach      reach
 	silences   silences
