@@ -35,15 +35,22 @@ func Knobs() []knob.Knob {
 			Source: "Kademlia paper: 3; go-libp2p-kad-dht: 10",
 		},
 		{
-			Name: "lookup.alpha_first", Unit: "requests", Kind: knob.Int, Scale: knob.Log, Min: 1, Max: 32, Default: "4", Stock: "10",
+			Name: "lookup.alpha_first", Unit: "requests", Kind: knob.Int, Scale: knob.Log, Min: 1, Max: 32, Default: "3", Stock: "10",
 			Guards: guards, Doc: "requests in flight at once in a lookup that ends as soon as somebody has what is looked for, if alpha is not less",
 			Source: "ours: each more is a message that nobody waits for",
 		},
 		{
-			Name: "lookup.strangers", Unit: "requests", Kind: knob.Int, Min: 0, Max: 32, Default: "4", Stock: "0",
+			Name: "lookup.strangers", Unit: "requests", Kind: knob.Int, Min: 0, Max: 32, Default: "6", Stock: "0",
 			Guards: guards, Zero: "alpha_first always holds",
 			Doc: "requests beyond alpha_first, to peers that others named and that are near enough to have what is looked for (see sure): " +
 				"which of them is fast nobody knows, and those that are slow are taken back before their request has left",
+			Source: "ours",
+		},
+		{
+			Name: "lookup.guide", Kind: knob.Float, Min: 0, Max: 1, Default: "0.8", Stock: "0",
+			Guards: guards, Zero: "the second request goes where the order says",
+			Doc: "the second request of such a lookup goes to the peer of the own table that answers fastest, if that takes at most " +
+				"this share of the time that the first one takes: it soon names who has what is looked for",
 			Source: "ours",
 		},
 		{
@@ -130,8 +137,9 @@ func deadlines(guards []string) []knob.Knob {
 // Settings are the values of a lookup's knobs.
 type Settings struct {
 	Alpha      int
-	AlphaFirst int // at most, where one good answer ends the lookup
-	Strangers  int // beyond that, of those whom others named
+	AlphaFirst int     // at most, where one good answer ends the lookup
+	Strangers  int     // beyond that, of those whom others named
+	Guide      float64 // share of the first one's answer time; 0: no guide
 	Order      Order
 	Price      time.Duration // per bit; 0: the caller's learnt price
 	Sure       float64       // times the expected distance of the k-th nearest
@@ -152,6 +160,7 @@ func SettingsOf(c knob.Config) Settings {
 		Alpha:      c.Int("lookup.alpha"),
 		AlphaFirst: c.Int("lookup.alpha_first"),
 		Strangers:  c.Int("lookup.strangers"),
+		Guide:      c.Number("lookup.guide"),
 		Order:      Order(c.Int("lookup.order")),
 		Price:      c.Duration("lookup.price"),
 		Sure:       c.Number("lookup.sure"),

@@ -173,6 +173,7 @@ type Reason uint8
 const (
 	Nearest Reason = iota // of those not yet asked it was the nearest to the target
 	Cheaper               // a nearer one had a worse sum of answer time and bits gained
+	Guide                 // so fast that it soon names who has what is looked for
 	Certain               // so near that it must be asked in any case, beyond alpha
 	Refill                // nearer ones are dead or late: it may take the place of one
 	Outer                 // it may know who was left out at the far end of the result
@@ -180,7 +181,7 @@ const (
 
 // String returns the reason in a few words.
 func (r Reason) String() string {
-	return [...]string{"nearest", "better priced", "near for certain", "for a dead one", "far end"}[r]
+	return [...]string{"nearest", "better priced", "guide", "near for certain", "for a dead one", "far end"}[r]
 }
 
 // Outcome is what became of a request.
@@ -373,6 +374,8 @@ func (r *replay) ask(at time.Duration, q Query) {
 		step.Predicted = s.outlooks[s.order[place].slot].predicted
 	}
 	switch {
+	case s.queries == 2 && s.guided:
+		step.Why = Guide
 	case s.inFlight > s.cfg.Alpha:
 		step.Why = Certain
 	case place >= s.cfg.K:

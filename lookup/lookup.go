@@ -125,6 +125,7 @@ type Search struct {
 	failures int
 	done     bool
 	resting  bool          // the last Ask found nobody to ask
+	guided   bool          // the second request went to a guide
 	now      time.Duration // of the last Ask
 	last     int           // hops of the peer that answered last
 	sources  sources
@@ -395,12 +396,43 @@ func (s *Search) next() int {
 		return s.nextOnPath()
 	}
 	if !s.full() {
+		if at := s.guide(); at >= 0 {
+			return at
+		}
 		return s.best(0, math.MaxUint64, false)
 	}
 	if s.region == 0 || s.inFlight >= s.cfg.Alpha+s.beyond() {
 		return -1
 	}
 	return s.best(0, s.region, s.cfg.First)
+}
+
+// guide returns the place of the peer to ask second where one good answer ends the
+// search, -1 if it is none other than the best. The first request went to somebody who
+// probably has what is looked for, and may be far away. Whoever answers fastest hardly
+// has it, but soon names those who do, among whom may be a near one: it is worth more
+// than the next that is as far away as the first.
+func (s *Search) guide() int {
+	if !s.cfg.First || s.cfg.Guide == 0 || s.queries != 1 || s.outlooks == nil {
+		return -1
+	}
+	best, limit := -1, time.Duration(0)
+	for i := range s.order {
+		predicted := s.outlooks[s.order[i].slot].predicted
+		switch s.order[i].state {
+		case waiting:
+			limit = time.Duration(s.cfg.Guide * float64(predicted))
+		case heard:
+			if best < 0 || predicted < s.outlooks[s.order[best].slot].predicted {
+				best = i
+			}
+		default:
+		}
+	}
+	if s.guided = best >= 0 && s.outlooks[s.order[best].slot].predicted < limit; !s.guided {
+		return -1
+	}
+	return best
 }
 
 // best returns the place of the best in order among the candidates that, as far as

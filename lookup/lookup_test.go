@@ -40,8 +40,9 @@ func TestScenarios(t *testing.T) {
 			td.MaybeScanArgs(t, "sure", &cfg.Sure)
 			td.MaybeScanArgs(t, "answers", &cfg.Answers)
 			td.MaybeScanArgs(t, "cover", &cfg.Cover)
+			td.MaybeScanArgs(t, "guide", &cfg.Guide)
 			cfg.Strangers, cfg.Disjoint = script.ArgInt(t, td, "strangers", 0), script.ArgInt(t, td, "disjoint", 0)
-			cfg.Withdraws, cfg.First = cfg.Cover > 0, cfg.Strangers > 0
+			cfg.Withdraws, cfg.First = cfg.Cover > 0, cfg.Strangers > 0 || cfg.Guide > 0
 			if reach := script.ArgDuration(t, td, "reach", 0); reach > 0 {
 				cfg.Reach = func(key.ID) (time.Duration, bool) { return reach, true }
 			}

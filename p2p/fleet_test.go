@@ -128,7 +128,7 @@ func newOurActor(b *bed, h host.Host, set knob.Config, seed int) *ourActor {
 // runs without its refresh: the stale share is to stay what it is.
 func undisturbed(t testing.TB) knob.Config {
 	t.Helper()
-	c := knobs(t).WithNumber("kad.refresh", 0).WithNumber("table.probe_budget", 0)
+	c := knobs(t).WithNumber("kad.refresh", 0).WithNumber("kad.rejoin", 0).WithNumber("table.probe_budget", 0)
 	return c.WithNumber("table.stale", 0).WithNumber("table.probe_after", float64(6*time.Hour))
 }
 

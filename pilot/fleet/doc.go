@@ -48,7 +48,7 @@ func Tunable() []string {
 // may move by itself.
 func Requester() []string {
 	return []string{
-		"lookup.alpha", "lookup.alpha_first", "lookup.strangers", "lookup.cover", "lookup.order", "lookup.price", "lookup.sure",
+		"lookup.alpha", "lookup.alpha_first", "lookup.strangers", "lookup.guide", "lookup.cover", "lookup.order", "lookup.price", "lookup.sure",
 		"lookup.refill", "lookup.soft_factor", "lookup.soft_slack", "lookup.hard",
 	}
 }
