@@ -121,7 +121,7 @@ func Serve(ctx context.Context, cfg Config, plan Plan) (*Served, error) {
 	}
 	r := &run{
 		cfg: cfg, began: time.Now(), meters: map[string]*meter{},
-		result: &Result{Preset: cfg.Preset.Name, Seed: cfg.Seed, Peers: cfg.Peers, Dir: cfg.Dir, Stages: []StageSummary{}},
+		result: &Result{Preset: cfg.Preset.Name, Seed: cfg.Seed, Peers: cfg.Peers, Dir: cfg.Dir, Stages: []StageSummary{}, Arms: []StageArms{}},
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
 	r.watched()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/shoalnet/shoal/knob"
 	"github.com/shoalnet/shoal/stat"
@@ -176,10 +177,11 @@ func (c *Cause) sentence() string {
 	if !c.InForce {
 		ratio, low, high, had = c.Ratio, c.Low, c.High, "Had we kept the change of"
 	}
-	with := ""
+	var others strings.Builder
 	for _, w := range c.With {
-		with += fmt.Sprintf(" and %s from %s to %s", w.Name, w.From, w.To)
+		fmt.Fprintf(&others, " and %s from %s to %s", w.Name, w.From, w.To)
 	}
+	with := others.String()
 	text := fmt.Sprintf("%s %s from %s to %s%s, latency would be %.3f of what it is (95 %% interval %.3f to %.3f; rollouts: %d)",
 		had, c.Knob, c.From, c.To, with, ratio, low, high, c.Rollouts)
 	switch {
