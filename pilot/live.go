@@ -50,6 +50,8 @@ type Live struct {
 	why     string
 	wake    chan struct{} // an order was given; holds one
 	arms    [2]armSamples
+	stages  []StageArms // those before it
+	number  int         // of the stage under way
 	lookups lookupRing
 	trials  []TrialView // the newest, bounded
 	costs   []CostView  // the newest, bounded

@@ -73,8 +73,13 @@ func operate(t *testing.T, live *pilot.Live, baseline string) {
 	if s.Phase != pilot.PhaseProving || !slices.Contains(s.Takes, tune.OrderHold) || slices.Contains(s.Takes, tune.OrderResume) {
 		t.Errorf("phase %s takes %q", s.Phase, s.Takes)
 	}
-	if a := s.Arms[1]; a.P50MS == nil || a.P999MS == nil || *a.P999MS < *a.P50MS || a.Success == nil {
+	if a := s.Arms[1]; a.P50MS == nil || a.P999MS == nil || *a.P999MS < *a.P50MS || a.Success == nil || len(a.Quantiles) != 6 {
 		t.Errorf("arm %+v", a)
+	}
+	for _, q := range s.Arms[0].Quantiles {
+		if q.Low != nil && *q.Low > q.MS || q.High != nil && *q.High < q.MS {
+			t.Errorf("quantile %+v lies outside of its interval", q)
+		}
 	}
 	checkViews(t, live)
 	if err := live.Order(tune.OrderHold); err != nil {

@@ -72,6 +72,7 @@ type Result struct {
 	Decision tune.Decision  `json:"decision"`
 	Why      string         `json:"why"`
 	Stages   []StageSummary `json:"stages"`
+	Arms     []StageArms    `json:"stage_arms"` // quantiles of both arms, stage by stage
 	Changes  []knob.Change  `json:"changes"`
 	Twin     *TwinCheck     `json:"twin"` // null when nothing was searched
 	Resumed  *Resumed       `json:"resumed"`
@@ -144,7 +145,7 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 	}
 	r := &run{
 		cfg: cfg, began: time.Now(), meters: map[string]*meter{},
-		result: &Result{Preset: cfg.Preset.Name, Seed: cfg.Seed, Peers: cfg.Peers, Dir: cfg.Dir, Stages: []StageSummary{}},
+		result: &Result{Preset: cfg.Preset.Name, Seed: cfg.Seed, Peers: cfg.Peers, Dir: cfg.Dir, Stages: []StageSummary{}, Arms: []StageArms{}},
 	}
 	// A process that is a hundred peers spends a fifth of the machine on garbage at
 	// the usual setting, and its event loops feel it.

@@ -48,6 +48,9 @@ func (r *run) prove(ctx context.Context, candidate knob.Config) error {
 func (p *proof) conclude() {
 	rep, res := p.rollout.Report(), p.run.result
 	res.Effect, res.Decision, res.Why, res.Stages = rep.Effect, rep.Decision, rep.Why, rep.Stages
+	if len(rep.Stages) > 0 && rep.Stage > 0 {
+		res.Arms = p.run.live.allStages()
+	}
 	p.run.cfg.Say("%s: %s", rep.Decision, rep.Why)
 }
 
@@ -197,7 +200,7 @@ func (p *proof) do(ctx context.Context, command tune.Command) error {
 		return r.journal.append(c.Entry)
 	case tune.Expose:
 		if c.Stage != p.exposed.Stage || p.exposed.Block == 0 {
-			r.live.stage(c.Assignment.Share)
+			r.live.stage(c.Stage+1, c.Assignment.Share, p.exposed.Block == 0)
 		}
 		p.exposed = c
 		r.fleet.Expose(c.Assignment, p.opts.Baseline, p.candidate)

@@ -121,7 +121,7 @@ func Serve(ctx context.Context, cfg Config, plan Plan) (*Served, error) {
 	}
 	r := &run{
 		cfg: cfg, began: time.Now(), meters: map[string]*meter{},
-		result: &Result{Preset: cfg.Preset.Name, Seed: cfg.Seed, Peers: cfg.Peers, Dir: cfg.Dir, Stages: []StageSummary{}},
+		result: &Result{Preset: cfg.Preset.Name, Seed: cfg.Seed, Peers: cfg.Peers, Dir: cfg.Dir, Stages: []StageSummary{}, Arms: []StageArms{}},
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
 	r.watched()
@@ -208,7 +208,7 @@ func (s *service) begin(earlier []tune.Entry, holdout tune.HoldoutConfig) error 
 			Traffic:  []string{"kinds of operations", "popularity of keys", "callers"},
 			// A run has some hundred windows: a false alarm in eight hours of them is one in
 			// fifty runs of ten minutes and metric.
-			FalseEvery: 8 * time.Hour, Lag: 12, MemberSpan: 10 * time.Minute,
+			FalseEvery: 8 * time.Hour, MemberSpan: 10 * time.Minute,
 			// Two minutes ahead, by the trend of two: what creeps faster is a loss at once.
 			Horizon: 40, Span: 40, ForecastEvery: 5 * time.Minute,
 		},

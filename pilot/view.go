@@ -26,6 +26,24 @@ type ArmView struct {
 	P99MS    *float64 `json:"p99_ms"`
 	P999MS   *float64 `json:"p999_ms"`
 	PerShare float64  `json:"share"` // of the units that this arm has
+	// Quantiles are P50 to P99.9 with intervals; empty without samples.
+	Quantiles []QuantileView `json:"quantiles"`
+}
+
+// QuantileView is a quantile with its 95 % interval, which holds however often one looks
+// while a stage runs, for lookups that are independent of each other. A bound is null
+// while there are too few of them.
+type QuantileView struct {
+	Q    float64  `json:"q"`
+	MS   float64  `json:"ms"`
+	Low  *float64 `json:"low_ms"`
+	High *float64 `json:"high_ms"`
+}
+
+// StageArms is what both arms of a stage did, baseline first.
+type StageArms struct {
+	Stage int       `json:"stage"` // from 1
+	Arms  []ArmView `json:"arms"`
 }
 
 // armSamples are the gets of one arm of a stage.
@@ -36,24 +54,63 @@ type armSamples struct {
 }
 
 func (a *armSamples) view(arm tune.Arm) ArmView {
-	v := ArmView{Arm: arm.String(), Samples: a.times.Count(), PerShare: a.share}
+	v := ArmView{Arm: arm.String(), Samples: a.times.Count(), PerShare: a.share, Quantiles: []QuantileView{}}
 	if v.Samples == 0 {
 		return v
 	}
 	success, mean := float64(a.ok)/float64(v.Samples), a.times.Mean()
 	v.Success, v.MeanMS = &success, &mean
-	for to, q := range map[**float64]float64{&v.P50MS: .5, &v.P75MS: .75, &v.P90MS: .9, &v.P95MS: .95, &v.P99MS: .99, &v.P999MS: .999} {
-		x := a.times.Quantile(q)
-		*to = &x
+	for _, part := range []struct {
+		to **float64
+		q  float64
+	}{{&v.P50MS, .5}, {&v.P75MS, .75}, {&v.P90MS, .9}, {&v.P95MS, .95}, {&v.P99MS, .99}, {&v.P999MS, .999}} {
+		x := a.quantile(part.q)
+		*part.to = &x.MS
+		v.Quantiles = append(v.Quantiles, x)
 	}
 	return v
 }
 
-// stage begins the figures of a stage anew.
-func (l *Live) stage(share float64) {
+// quantile is one of the arm, with its interval widened by the error of the sketch.
+func (a *armSamples) quantile(q float64) QuantileView {
+	v := QuantileView{Q: q, MS: a.times.Quantile(q)}
+	n := int(a.times.Count())
+	low, high := stat.QuantileRanks(n, q, 0.05)
+	ranked := func(rank int) float64 { return a.times.Quantile((float64(rank) - 0.5) / float64(max(n-1, 1))) }
+	if low > 0 {
+		x := ranked(low) * (1 - a.times.Accuracy())
+		v.Low = &x
+	}
+	if high <= n {
+		x := ranked(high) * (1 + a.times.Accuracy())
+		v.High = &x
+	}
+	return v
+}
+
+// stage begins the figures of a stage anew; of the first those of the rollout.
+func (l *Live) stage(number int, share float64, first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if first {
+		l.stages = nil
+	} else {
+		l.stages = l.stageArms()
+	}
+	l.number = number
 	l.arms = [2]armSamples{{share: 1 - share}, {share: share}}
+}
+
+// allStages returns what the arms of every stage of the rollout did.
+func (l *Live) allStages() []StageArms {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stageArms()
+}
+
+func (l *Live) stageArms() []StageArms {
+	now := StageArms{Stage: l.number, Arms: []ArmView{l.arms[tune.Baseline].view(tune.Baseline), l.arms[tune.Tuned].view(tune.Tuned)}}
+	return append(slices.Clone(l.stages), now)
 }
 
 // sampled takes the operations of an interval of a rollout.

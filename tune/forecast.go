@@ -96,7 +96,7 @@ func (t *trend) add(v float64, span, period int) {
 	t.counts[t.slot]++
 	t.means[t.slot] += (x - t.means[t.slot]) / float64(t.counts[t.slot])
 	t.slot = (t.slot + 1) % period
-	if t.ready = float64(t.noise.n) >= leastEffective*t.noise.inflate(); t.ready {
+	if t.ready = float64(t.noise.n) >= forecastEffective*t.noise.inflate(); t.ready {
 		t.fit(span)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/shoalnet/shoal/knob"
 )
 
 // Entry is one line of the journal: what a rollout did and why.
@@ -121,6 +123,8 @@ type startData struct {
 	Preset    string  `json:"preset"`
 	Seed      uint64  `json:"seed,string"`
 	BudgetS   float64 `json:"budget_s"`
+	// Changes are from the baseline to the candidate; older journals do not have them.
+	Changes []knob.Change `json:"changes,omitempty"`
 }
 
 // stageData is the Data of a stage, its cycles and its verdict.
@@ -132,6 +136,18 @@ type stageData struct {
 // decisionData is the Data of a decision.
 type decisionData struct {
 	Decision Decision `json:"decision"`
+	// Shown is what all units of a rollout together have shown; nil of too few.
+	Shown *shown `json:"shown,omitempty"`
+}
+
+// shown is a difference of logarithms of latency, tuned less baseline, with its
+// anytime-valid 95 % interval.
+type shown struct {
+	Mean    float64 `json:"mean"`
+	Low     float64 `json:"low"`
+	High    float64 `json:"high"`
+	Units   int     `json:"units"`
+	Samples [2]int  `json:"samples"` // by arm
 }
 
 // Interrupted is what a journal says about the rollout in which it stops.

@@ -240,6 +240,7 @@ func (r *Rollout) recordStart(now time.Duration) {
 	r.record(now, KindStart, text, startData{
 		Baseline: o.Baseline.String(), Candidate: o.Candidate.String(), Hash: o.Candidate.Hash(),
 		Scope: r.scope.String(), Preset: o.Preset.Name, Seed: o.Seed, BudgetS: o.Limits.Budget.Seconds(),
+		Changes: knob.Diff(o.Baseline, o.Candidate),
 	})
 }
 
@@ -282,7 +283,22 @@ func (r *Rollout) recordVerdict(now time.Duration) {
 }
 
 func (r *Rollout) recordDecision(now time.Duration) {
-	r.record(now, KindDecision, string(r.decision)+": "+r.why, decisionData{r.decision})
+	r.record(now, KindDecision, string(r.decision)+": "+r.why, decisionData{r.decision, r.shown()})
+}
+
+// shown is what the units of all stages have shown.
+func (r *Rollout) shown() *shown {
+	low, high := r.whole.Interval(causeAlpha)
+	if math.IsInf(low, 0) {
+		return nil
+	}
+	out := &shown{Mean: r.whole.Mean(), Low: low, High: high, Units: r.whole.N()}
+	for i := range r.stages {
+		for arm, sum := range r.stages[i].arms {
+			out.Samples[arm] += sum.Samples
+		}
+	}
+	return out
 }
 
 func (r *Rollout) recordEnd(now time.Duration) {
@@ -290,5 +306,5 @@ func (r *Rollout) recordEnd(now time.Duration) {
 	if !r.confirmed {
 		text = "the peers did not acknowledge it in time"
 	}
-	r.record(now, KindEnd, string(r.decision)+": "+text, decisionData{r.decision})
+	r.record(now, KindEnd, string(r.decision)+": "+text, decisionData{Decision: r.decision})
 }

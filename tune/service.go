@@ -299,7 +299,7 @@ func (s *Service) observe(now time.Duration, o Observation) {
 func (s *Service) spoil(now time.Duration, t Trigger) {
 	good := s.before
 	s.note(now)
-	s.record(now, KindDecision, "rolled_back: in its soak, "+t.Text, decisionData{RolledBack})
+	s.record(now, KindDecision, "rolled_back: in its soak, "+t.Text, decisionData{Decision: RolledBack})
 	s.queue = append(s.queue, RollBack{Hash: good.Hash(), Why: t.Text})
 	s.record(now, KindEnd, "rolled_back: to what ran before the promotion", endData{Decision: RolledBack, Good: good.String(), Knobs: changed(s.before, s.cfg.Baseline)})
 	s.cfg.Baseline = good

@@ -64,12 +64,8 @@ type WatchConfig struct {
 	Traffic  []string
 	// Loss is the share by which a metric must have become worse; 0 means 0.05.
 	Loss float64
-	// FalseEvery is the mean time to a false alarm of each metric, were its level known;
-	// 0 means 120 days: that it must be learned makes them up to four times as frequent.
+	// FalseEvery is the mean time to a false alarm of each metric; 0 means 180 days.
 	FalseEvery time.Duration
-	// Lag is how many intervals old what a level is learned from is; 0 means 24. A
-	// change must show within them.
-	Lag int
 	// Horizon is how many intervals ahead a loss is looked for that is not here yet, and
 	// a rise of the load by LoadRise (0 means 0.5); 0 does not look.
 	Horizon  int
@@ -95,11 +91,10 @@ const (
 	stabilityLimit = 0.2
 	smirnovLimit   = 1e-3
 	leastItems     = 200
-	// leastEffective is of how many independent intervals a level must be known.
-	leastEffective = 32
-	// adjustEvery is after how many intervals the CUSUM is set to the noise as it is
-	// known then.
-	adjustEvery = 8
+	// leastEffective is of how many independent intervals a level must be known,
+	// forecastEffective before something is foreseen.
+	leastEffective    = 24
+	forecastEffective = 32
 	// referenceWindows are the windows after a rebase that are the pattern of before.
 	referenceWindows = 12
 )
@@ -148,13 +143,11 @@ type Watch struct {
 
 // watched is one metric.
 type watched struct {
-	level stat.Standardizer
-	sum   stat.Cusum
-	since stat.MeanTest // of the losses since the sum was last 0
-	last  float64       // the loss against the level
-	age   int           // intervals
-	told  bool
-	trend trend
+	profile stat.Profile
+	scan    stat.Scan
+	last    float64 // the loss against the profile
+	told    bool
+	trend   trend
 }
 
 // pattern is one histogram.
@@ -171,10 +164,7 @@ func NewWatch(cfg WatchConfig) (*Watch, error) {
 		cfg.Loss = 0.05
 	}
 	if cfg.FalseEvery == 0 {
-		cfg.FalseEvery = 120 * 24 * time.Hour
-	}
-	if cfg.Lag == 0 {
-		cfg.Lag = 24
+		cfg.FalseEvery = 180 * 24 * time.Hour
 	}
 	if cfg.Row == 0 {
 		cfg.Row = 3
@@ -194,21 +184,21 @@ func NewWatch(cfg WatchConfig) (*Watch, error) {
 	if cfg.MemberSpan == 0 {
 		cfg.MemberSpan = 24 * time.Hour
 	}
-	if cfg.Interval <= 0 || cfg.FalseEvery < cfg.Interval || cfg.MemberSpan < cfg.Interval || !(cfg.Loss > 0) || cfg.Row < 1 || cfg.Lag < 0 || cfg.Horizon < 0 || cfg.Span < 4 || cfg.Period < 0 || !(cfg.LoadRise > 0) || !(cfg.ChangedPeers > 0) {
+	if cfg.Interval <= 0 || cfg.FalseEvery < cfg.Interval || cfg.MemberSpan < cfg.Interval || !(cfg.Loss > 0) || cfg.Row < 1 || cfg.Horizon < 0 || cfg.Span < 4 || cfg.Period < 0 || !(cfg.LoadRise > 0) || !(cfg.ChangedPeers > 0) {
 		return nil, fmt.Errorf("tune: watch %+v: want an interval above 0, times no shorter than it, and limits above 0", cfg)
 	}
-	w := &Watch{cfg: cfg}
+	w := &Watch{cfg: cfg, metrics: make([]watched, len(cfg.Metrics))}
 	w.Rebase()
 	return w, nil
 }
 
-// Rebase forgets levels and patterns: what comes is how it should be. It is called
+// Rebase forgets levels and patterns: what comes is how it should be. The waves of days
+// and weeks are kept, as a change of the configuration hardly moves them. It is called
 // when an experiment is closed, never during one: a level that follows what it should
 // judge is a ratchet.
 func (w *Watch) Rebase() {
-	w.metrics = make([]watched, len(w.cfg.Metrics))
 	for i := range w.metrics {
-		w.metrics[i].level.Lag = w.cfg.Lag
+		w.metrics[i].begin(&w.cfg)
 	}
 	w.loads = trend{}
 	w.traffic = make([]pattern, len(w.cfg.Traffic))
@@ -244,61 +234,76 @@ func (w *Watch) Tell(o Observation) []Trigger {
 	return out
 }
 
-// metric looks at one metric by a CUSUM over the errors of a forecast. A loss must
-// also be as large as declared: a long small one is no reason.
+// metric looks at one metric: it is held against its profile, and a window of what is
+// left must stand out. A loss must also be as large as declared: a long small one is no
+// reason.
 func (w *Watch) metric(i int, o Observation) (Trigger, bool) {
 	x, m := o.Values[i], &w.metrics[i]
 	if !(x > 0) || math.IsInf(x, 1) {
 		return Trigger{}, false
 	}
-	v := w.cfg.Metrics[i].worse(x)
-	if m.age++; m.age%adjustEvery == 1 {
-		m.adjust(&w.cfg)
-	}
 	if m.told {
 		return w.forecast(m, i, o)
 	}
-	level, _ := m.level.Level()
-	score := m.level.Add(v)
-	if m.level.Effective() < leastEffective {
+	scored := m.profile.Add(o.At.Hours(), w.cfg.Metrics[i].worse(x))
+	if m.profile.Effective() < leastEffective {
 		return w.forecast(m, i, o)
 	}
-	m.last = v - level
-	above := m.sum.Add(score)
-	if m.sum.Since() == 0 {
-		m.since = stat.MeanTest{}
-	} else {
-		m.since.Add(v - level)
-	}
-	if !above {
+	m.last = scored.Above
+	if !m.scan.Add(scored) {
 		return w.forecast(m, i, o)
-	}
-	if m.since.Mean() < math.Log1p(w.cfg.Loss) {
-		m.sum.Reset()
-		return Trigger{}, false
 	}
 	m.told = true
-	name := w.cfg.Metrics[i].Name
+	name, found := w.cfg.Metrics[i].Name, m.scan.Found()
 	return Trigger{
-		Kind: TriggerLoss, At: o.At, What: name, Value: m.sum.Sum(), Limit: m.sum.Limit,
-		Text: fmt.Sprintf("%s is %.3g %% worse than its level since %d intervals (CUSUM %.1f above %.1f, a false alarm in %v)",
-			name, 100*math.Expm1(m.since.Mean()), m.sum.Since(), m.sum.Sum(), m.sum.Limit, w.cfg.FalseEvery),
+		Kind: TriggerLoss, At: o.At, What: name, Value: found.Value, Limit: m.scan.Limit,
+		Text: fmt.Sprintf("%s is %.3g %% worse than its profile over %d intervals (%.1f standard errors, above %.1f: a false alarm in %v)",
+			name, 100*math.Expm1(found.Mean), found.Length, found.Value, m.scan.Limit, w.cfg.FalseEvery),
 	}, true
 }
 
-// adjust sets the CUSUM to what is known of the noise: half the loss that is looked
-// for, as the forecast's errors would show it.
-func (m *watched) adjust(cfg *WatchConfig) {
-	_, deviation := m.level.Level()
-	rho := m.level.Rho()
-	noise := deviation * math.Sqrt(1-rho*rho)
-	const least, most = 0.25, 1.0
-	allowance := most
-	if noise > 0 {
-		allowance = min(max(math.Log1p(cfg.Loss)*(1-rho)/noise/2, least), most)
+// The waves that a metric may have, in hours, with the size that is expected of them.
+// Those of six and eight in a week make a day's wave another one on another day.
+var waves = []stat.Wave{
+	{Period: 168, Spread: 0.025},
+	{Period: 84, Spread: 0.02},
+	{Period: 56, Spread: 0.01},
+	{Period: 24, Spread: 0.07},
+	{Period: 12, Spread: 0.03},
+	{Period: 8, Spread: 0.02},
+	{Period: 6, Spread: 0.015},
+	{Period: 28, Spread: 0.015},
+	{Period: 21, Spread: 0.015},
+}
+
+const (
+	// profileHours is how long the past counts, shortestWindow and longestHours how many
+	// intervals a loss is looked for at least and how many hours at most.
+	profileHours   = 14 * 24
+	profileLeast   = 1000 // intervals, where they are long
+	shortestWindow = 6
+	longestHours   = 48
+)
+
+// begin sets a metric up for the first time, or forgets its level.
+func (m *watched) begin(cfg *WatchConfig) {
+	hours := cfg.Interval.Hours()
+	if m.profile.Memory == 0 {
+		m.profile.Memory = max(profileHours/hours, profileLeast)
+		for _, wave := range waves {
+			if wave.Period >= 4*hours {
+				m.profile.Waves = append(m.profile.Waves, wave)
+			}
+		}
 	}
-	m.sum.Allowance = allowance
-	m.sum.Limit = stat.CusumLimit(allowance, float64(cfg.FalseEvery)/float64(cfg.Interval))
+	longest := min(max(int(longestHours/hours), 48), 576)
+	m.profile.Lag = longest
+	m.profile.Forget()
+	m.scan = stat.Scan{
+		Shortest: shortestWindow, Longest: longest, Least: math.Log1p(cfg.Loss),
+		Limit: stat.ScanLimit(shortestWindow, longest, float64(cfg.FalseEvery)/float64(cfg.Interval)),
+	}
+	m.last, m.told, m.trend = 0, false, trend{}
 }
 
 // pattern looks at one histogram against that of the first windows.
@@ -374,7 +379,7 @@ func (w *Watch) members(o Observation) (Trigger, bool) {
 // Gauge is how near a metric or histogram is to giving a reason.
 type Gauge struct {
 	Name  string  `json:"name"`
-	Value float64 `json:"value"` // CUSUM or stability index
+	Value float64 `json:"value"` // standard errors or stability index
 	Limit float64 `json:"limit"`
 	Loss  float64 `json:"loss"` // of the last interval against the level, as a share; 0 for histograms
 }
@@ -384,7 +389,7 @@ func (w *Watch) Gauges() []Gauge {
 	out := []Gauge{}
 	for i := range w.metrics {
 		m := &w.metrics[i]
-		out = append(out, Gauge{Name: w.cfg.Metrics[i].Name, Value: m.sum.Sum(), Limit: m.sum.Limit, Loss: math.Expm1(m.last)})
+		out = append(out, Gauge{Name: w.cfg.Metrics[i].Name, Value: m.scan.Found().Value, Limit: m.scan.Limit, Loss: math.Expm1(m.last)})
 	}
 	for i := range w.traffic {
 		out = append(out, Gauge{Name: w.cfg.Traffic[i], Value: w.traffic[i].index, Limit: stabilityLimit})

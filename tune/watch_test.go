@@ -178,3 +178,40 @@ func TestWatchNonsense(t *testing.T) {
 		t.Error("no interval is taken")
 	}
 }
+
+// TestWatchKnowsTheClock: a wave of the day and weekends are no loss, one of 10 % that
+// comes on top of them is found within a day.
+func TestWatchKnowsTheClock(t *testing.T) {
+	const day = 48
+	wrong, found := 0, 0
+	const runs = 10
+	for run := range runs {
+		w, err := NewWatch(WatchConfig{Interval: 30 * time.Minute, Metrics: []Metric{{Name: "latency"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		dice := stat.NewStream(uint64(run), "test.clock")
+		next := func(at int, loss float64) bool {
+			v := 0.02*dice.NormFloat64() + 0.05*math.Sin(2*math.Pi*float64(at)/day) + loss
+			if at/day%7 >= 5 {
+				v -= 0.04
+			}
+			return len(w.Tell(Observation{At: time.Duration(at) * 30 * time.Minute, Values: []float64{math.Exp(v)}})) > 0
+		}
+		for at := range 28 * day {
+			if next(at, 0) {
+				wrong++
+				w.Rebase()
+			}
+		}
+		for at := 28 * day; at < 29*day; at++ {
+			if next(at, 0.1) {
+				found++
+				break
+			}
+		}
+	}
+	if wrong > 3 || found < 8 {
+		t.Errorf("%d false reasons in %d times four weeks, %d losses found", wrong, runs, found)
+	}
+}

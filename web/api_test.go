@@ -210,11 +210,15 @@ func TestStatistics(t *testing.T) {
 
 func TestSensitivityOfOneKnob(t *testing.T) {
 	b := NewBoard()
-	b.Put(Sensitivity{Method: "m", Metric: "x", Unit: "ms", Trials: 40, Least: 30, Knobs: []KnobEffects{{Knob: "a.b", Bins: []Bin{}}, {Knob: "c.d", Bins: []Bin{}}}})
+	b.Put(Sensitivity{
+		Method: "m", Metric: "x", Unit: "ms", Trials: 40, Least: 30, Knobs: []KnobEffects{{Knob: "a.b", Bins: []Bin{}}, {Knob: "c.d", Bins: []Bin{}}},
+		Causes: []Cause{{Knob: "c.d", With: []Change{}, Text: "had we not"}, {Knob: "g.h", With: []Change{}}},
+	})
 	s := opened(t, Config{Board: b})
 	var one Reply[Sensitivity]
 	decodeStrictly(t, ask(t, s, http.MethodGet, mlRoot+"/sensitivity?knob=c.d", "").body, &one)
-	if one.Data == nil || len(one.Data.Knobs) != 1 || one.Data.Knobs[0].Knob != "c.d" {
+	if one.Data == nil || len(one.Data.Knobs) != 1 || one.Data.Knobs[0].Knob != "c.d" ||
+		len(one.Data.Causes) != 1 || one.Data.Causes[0].Text != "had we not" {
 		t.Errorf("%+v", one)
 	}
 	var missing Reply[Sensitivity]

@@ -227,13 +227,29 @@ type Sensitivity struct {
 	Trials int           `json:"trials"`
 	Least  int           `json:"least" doc:"bins with fewer trials are drawn hollow"`
 	Knobs  []KnobEffects `json:"knobs"`
+	Causes []Cause       `json:"causes" doc:"what the rollouts have shown of each changed knob, by the lots that they drew"`
+}
+
+// Cause is the effect of one change of a knob on the network's latency.
+type Cause struct {
+	Knob     string   `json:"knob"`
+	From     string   `json:"from"`
+	To       string   `json:"to"`
+	InForce  bool     `json:"in_force" doc:"whether the change stands"`
+	Rollouts int      `json:"rollouts" doc:"that made or undid it"`
+	Samples  int      `json:"samples" doc:"of the tuned arm"`
+	With     []Change `json:"with" doc:"changed always together with it, so that the ratio is of all of them"`
+	Ratio    Estimate `json:"ratio" doc:"latency with the change over latency without it: below 1 is better"`
+	Text     string   `json:"text" doc:"the counterfactual in words"`
 }
 
 // KnobEffects is the effect of one knob, by bins of its value.
 type KnobEffects struct {
 	Knob string `json:"knob"`
 	Unit string `json:"unit"`
-	Bins []Bin  `json:"bins"`
+	// Information is by bins of about as many trials each, corrected for their number.
+	Information float64 `json:"information_nats" doc:"mutual information of its value and the latency over the trials"`
+	Bins        []Bin   `json:"bins"`
 }
 
 // Bin is a range of a knob's values and the effect of lying there.

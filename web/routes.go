@@ -315,7 +315,8 @@ func (s *Server) sensitivity(w http.ResponseWriter, r *http.Request) {
 	missing := "nothing was evaluated"
 	if name := r.URL.Query().Get("knob"); name != "" && ok {
 		all.Knobs = slices.DeleteFunc(slices.Clone(all.Knobs), func(k KnobEffects) bool { return k.Knob != name })
-		ok, missing = len(all.Knobs) > 0, "no trial moved "+name
+		all.Causes = slices.DeleteFunc(slices.Clone(all.Causes), func(c Cause) bool { return c.Knob != name })
+		ok, missing = len(all.Knobs)+len(all.Causes) > 0, "no trial and no rollout moved "+name
 	}
 	answer(w, http.StatusOK, replyOf(all, seq, ok, missing))
 }

@@ -62,7 +62,7 @@ func (a *app) tuneReport(cmd *cobra.Command, dir string, cfg report.Config) erro
 	if err != nil {
 		return err
 	}
-	held, text, err := heldOut(dir)
+	held, text, causes, err := journalled(dir)
 	if err != nil {
 		return err
 	}
@@ -70,35 +70,45 @@ func (a *app) tuneReport(cmd *cobra.Command, dir string, cfg report.Config) erro
 		return a.printJSON(struct {
 			*report.Report
 			Holdout *tune.HoldoutReport `json:"holdout"` // null without a service's journal
-		}{r, held})
+			Causes  []tune.Cause        `json:"causes"`  // of the rollouts in the journal
+		}{r, held, causes})
 	}
-	if err := writeReport(a.stdout, r); err != nil || held == nil {
+	if err := writeReport(a.stdout, r); err != nil {
 		return err
+	}
+	for _, c := range causes {
+		if _, err := fmt.Fprintf(a.stdout, "\n%s.\n", c.Text); err != nil {
+			return err
+		}
+	}
+	if held == nil {
+		return nil
 	}
 	_, err = fmt.Fprintf(a.stdout, "\nAll changes together, %s.\n", text)
 	return err
 }
 
-// heldOut returns what the journal of a data directory says last of the peers that keep
-// the first configuration, nil if it says nothing.
-func heldOut(dir string) (*tune.HoldoutReport, string, error) {
+// journalled returns what the journal of a data directory says last of the peers that
+// keep the first configuration, nil if it says nothing, and what its rollouts have shown.
+func journalled(dir string) (*tune.HoldoutReport, string, []tune.Cause, error) {
 	data, err := os.ReadFile(filepath.Join(dir, pilot.JournalName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, "", nil
+		return nil, "", []tune.Cause{}, nil
 	}
 	if err != nil {
-		return nil, "", err
+		return nil, "", nil, err
 	}
 	var j tune.Journal
 	entries, _, err := j.Load(data)
 	if err != nil {
-		return nil, "", err
+		return nil, "", nil, err
 	}
+	causes := tune.Causes(entries)
 	held, text, ok := tune.LastHoldout(entries)
 	if !ok || held.Peers == 0 {
-		return nil, "", nil
+		return nil, "", causes, nil
 	}
-	return &held, text, nil
+	return &held, text, causes, nil
 }
 
 func writeReport(w io.Writer, r *report.Report) error {

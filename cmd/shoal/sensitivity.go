@@ -10,6 +10,7 @@ import (
 	"github.com/shoalnet/shoal/knob"
 	"github.com/shoalnet/shoal/pilot"
 	"github.com/shoalnet/shoal/stat"
+	"github.com/shoalnet/shoal/tune"
 	"github.com/shoalnet/shoal/web"
 )
 
@@ -141,10 +142,10 @@ func sensitivityOf(set *knob.Set, trials []pilot.TrialView) (web.Sensitivity, bo
 	}
 	out := web.Sensitivity{
 		Method: "Effect of each range of values with the others taken into account: an additive fit, of which these are the accumulated local effects",
-		Metric: "mean latency on the twin against the mean over all", Unit: "ms", Trials: len(trials), Least: hollowBelow,
+		Metric: "mean latency on the twin against the mean over all", Unit: "ms", Trials: len(trials), Least: hollowBelow, Causes: []web.Cause{},
 	}
 	for f, m := range moved {
-		k := web.KnobEffects{Knob: m.name, Unit: m.unit}
+		k := web.KnobEffects{Knob: m.name, Unit: m.unit, Information: informationOf(rows, f, levels[f], y)}
 		for l, e := range effects[f] {
 			effect := estimate(e.Effect)
 			if !math.IsNaN(e.Error) {
@@ -156,6 +157,35 @@ func sensitivityOf(set *knob.Set, trials []pilot.TrialView) (web.Sensitivity, bo
 	}
 	slices.SortStableFunc(out.Knobs, func(a, b web.KnobEffects) int { return -compareSpread(&a, &b) })
 	return out, true
+}
+
+// informationOf is how much the bin of one factor tells of the latency.
+func informationOf(rows [][]int, f, levels int, y []float64) float64 {
+	latency := binned(y, func(x float64) string { return valueText(&knob.Knob{}, x) })
+	table := make([][]int, levels)
+	for l := range table {
+		table[l] = make([]int, len(latency.upTo))
+	}
+	for i, row := range rows {
+		table[row[f]][latency.of(y[i])]++
+	}
+	return stat.CountInformation(table)
+}
+
+// causesOf is what the rollouts of a journal have shown, as the window shows it.
+func causesOf(entries []tune.Entry) []web.Cause {
+	out := []web.Cause{}
+	for _, c := range tune.Causes(entries) {
+		row := web.Cause{
+			Knob: c.Knob, From: c.From, To: c.To, InForce: c.InForce, Rollouts: c.Rollouts, Samples: c.Samples,
+			With: []web.Change{}, Ratio: bounded(c.Ratio, &c.Low, &c.High), Text: c.Text,
+		}
+		for _, w := range c.With {
+			row.With = append(row.With, web.Change{Knob: w.Name, From: w.From, To: w.To})
+		}
+		out = append(out, row)
+	}
+	return out
 }
 
 // compareSpread orders knobs by how far their effects lie apart.
@@ -191,14 +221,30 @@ func (u *upWindow) putTrials(b *web.Board) {
 	for _, t := range u.live.Trials(int(b.Last(web.Trial{}))) {
 		b.Append(trialOf(&t))
 	}
+	u.putCauses(b)
 	n := int(b.Last(web.Trial{}))
 	if n < leastTrials || n < u.fitted+sensitivityEvery && u.result == nil || n == u.fitted {
 		return
 	}
 	u.fitted = n
 	if s, ok := sensitivityOf(u.cfg.Baseline.Set(), u.live.Trials(0)); ok {
+		s.Causes = u.moved.Causes
+		u.moved = s
 		b.Put(s)
 		u.effects = s.Knobs
 		u.putShape(b)
 	}
+}
+
+// putCauses puts up what the rollouts have shown, once one more is decided.
+func (u *upWindow) putCauses(b *web.Board) {
+	if !u.decided {
+		return
+	}
+	u.decided = false
+	if u.moved.Knobs == nil {
+		u.moved = web.Sensitivity{Method: "The search has not evaluated enough", Metric: "latency", Unit: "ms", Least: hollowBelow, Knobs: []web.KnobEffects{}}
+	}
+	u.moved.Causes = causesOf(u.live.Entries(0, 1<<20))
+	b.Put(u.moved)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/shoalnet/shoal/pilot"
 	"github.com/shoalnet/shoal/sim"
 	"github.com/shoalnet/shoal/stat"
+	"github.com/shoalnet/shoal/tune"
 	"github.com/shoalnet/shoal/web"
 )
 
@@ -202,6 +203,9 @@ func TestSensitivityOf(t *testing.T) {
 	if d := last - first; d > -27 || d < -45 { // 12 steps of 3 between the bins' means
 		t.Errorf("alpha from its lowest to its highest quarter: %.1f, want about -36", d)
 	}
+	if a, b := s.Knobs[0].Information, s.Knobs[1].Information; a < 0.3 || b > a-0.2 {
+		t.Errorf("alpha tells %.2f nats of the latency, a size that only goes with it %.2f", a, b)
+	}
 	total := 0
 	for _, b := range s.Knobs[1].Bins {
 		total += b.N
@@ -214,5 +218,18 @@ func TestSensitivityOf(t *testing.T) {
 	}
 	if _, ok := sensitivityOf(set, trials[:leastTrials-1]); ok {
 		t.Error("told from too few")
+	}
+}
+
+// TestCausesOf: what rollouts have shown is put into the window's words.
+func TestCausesOf(t *testing.T) {
+	entries := []tune.Entry{
+		{Kind: tune.KindStart, Data: []byte(`{"changes":[{"name":"lookup.alpha","from":"3","to":"5"},{"name":"table.bucket","from":"20","to":"24"}]}`)},
+		{Kind: tune.KindDecision, Data: []byte(`{"decision":"promoted","shown":{"mean":-0.2,"low":-0.3,"high":-0.1,"units":40,"samples":[100,120]}}`)},
+	}
+	got := causesOf(entries)
+	if len(got) != 2 || got[0].Knob != "lookup.alpha" || !got[0].InForce || got[0].Samples != 120 || len(got[0].With) != 1 || got[0].With[0].To != "24" ||
+		math.Abs(got[0].Ratio.Value-math.Exp(-0.2)) > 1e-3 || *got[0].Ratio.High >= 1 || !strings.Contains(got[0].Text, "Had we not changed lookup.alpha from 3 to 5 and table.bucket") {
+		t.Errorf("%+v", got)
 	}
 }

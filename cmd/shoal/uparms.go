@@ -33,7 +33,7 @@ func (u *upWindow) putArms(b *web.Board, s *pilot.Snapshot) {
 	if s.Rollout == nil || len(s.Arms) == 0 || s.Rollout.Stage < 1 || s.Rollout.Stage > len(s.Rollout.Stages) {
 		return
 	}
-	arms := web.Arms{Metric: "latency of gets", During: fmt.Sprintf("stage %d of the rollout", s.Rollout.Stage)}
+	arms := web.Arms{Metric: "latency of gets", During: fmt.Sprintf("stage %d of the rollout; intervals of quantiles hold at every look, lookups taken as independent", s.Rollout.Stage)}
 	for _, v := range s.Arms {
 		if v.Samples > 0 {
 			arms.Arms = append(arms.Arms, liveArm(&v))
@@ -44,16 +44,13 @@ func (u *upWindow) putArms(b *web.Board, s *pilot.Snapshot) {
 	}
 }
 
-// liveArm is an arm of a stage under way. Its quantiles have no intervals yet.
+// liveArm is an arm of a stage under way.
 func liveArm(v *pilot.ArmView) web.Arm {
 	arm := web.Arm{Name: v.Arm, Samples: int(v.Samples), Quantiles: []web.Quantile{}}
-	for _, q := range []struct {
-		q  float64
-		ms *float64
-	}{{.5, v.P50MS}, {.75, v.P75MS}, {.9, v.P90MS}, {.95, v.P95MS}, {.99, v.P99MS}, {.999, v.P999MS}} {
+	for _, q := range v.Quantiles {
 		// A quantile that not ten samples lie beyond is an anecdote.
-		if q.ms != nil && (1-q.q)*float64(v.Samples) >= 10 {
-			arm.Quantiles = append(arm.Quantiles, web.Quantile{Q: q.q, MS: estimate(*q.ms)})
+		if (1-q.Q)*float64(v.Samples) >= 10 {
+			arm.Quantiles = append(arm.Quantiles, web.Quantile{Q: q.Q, MS: bounded(q.MS, q.Low, q.High)})
 		}
 	}
 	if v.MeanMS != nil {

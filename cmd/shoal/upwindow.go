@@ -40,6 +40,8 @@ type upWindow struct {
 	configs [2]knob.Config    // that the shape shows
 	fitted  int               // trials from which the sensitivity was computed
 	effects []web.KnobEffects // of that
+	moved   web.Sensitivity
+	decided bool // since the causes were computed
 	result  *pilot.Result
 	tookS   *float64
 }
@@ -157,6 +159,7 @@ func (u *upWindow) look(b *web.Board) {
 		if e.Kind == tune.KindTrigger {
 			u.trigger = e.Text
 		}
+		u.decided = u.decided || e.Kind == tune.KindDecision
 	}
 	u.cycle(&s)
 	u.putConfigs(b, &s)

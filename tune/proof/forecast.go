@@ -33,7 +33,7 @@ func (t *trial) forecaster(run, ahead int, noise Noise) (*watcher, error) {
 		Horizon: ahead, Span: dayIntervals, Period: dayIntervals,
 	})
 	seed := stat.Hash(t.cfg.Seed, 78, uint64(run))
-	return &watcher{watch: w, weather: noise.begin(stat.NewStream(seed, "proof.drift")), dice: stat.NewStream(seed, "proof.traffic")}, err
+	return &watcher{watch: w, weather: noise.begin(stat.NewStream(seed, "proof.drift")), dice: stat.NewStream(seed, "proof.traffic"), plain: true}, err
 }
 
 // foresight watches quiet networks for weeks, and then some whose latency creeps.
@@ -99,7 +99,7 @@ func (t *trial) creeping(n int) error {
 	}
 	lead, late := middleOf(leads), middleOf(without)
 	t.add("forecast_lead", "median hours from a reason to the line of 5 %, which latency reaches in a day", "> 0",
-		fmt.Sprintf("%+.1f h (quarter %+.1f h); by the CUSUM alone %+.1f h", lead, leads[len(leads)/4], late), lead, lead > 0, n)
+		fmt.Sprintf("%+.1f h (quarter %+.1f h); by the watch alone %+.1f h", lead, leads[len(leads)/4], late), lead, lead > 0, n)
 	share := float64(before) / float64(n)
 	t.add("foreseen", "of such losses, reasons before the line", ">= 0.8", fmt.Sprintf("%d of %d", before, n), share, share >= 0.8, n)
 	return nil

@@ -36,16 +36,16 @@ type Lognormal struct {
 	// its correlation from one interval to the next: an AR(1) process.
 	Wander, Rho float64
 	// Trend is by how much the mean grows with each interval, Daily the height of a
-	// wave of Period intervals.
-	Trend, Daily float64
-	Period       int
+	// wave of Period intervals, Weekend the fall in two of seven periods.
+	Trend, Daily, Weekend float64
+	Period                int
 	// Heavy is the share of intervals in which all is four times slower.
 	Heavy float64
 }
 
 // String names the noise and its numbers.
 func (l Lognormal) String() string {
-	return fmt.Sprintf("log-normal, sigma %v, wander %v at correlation %v, trend %v, daily %v, heavy %v", l.Sigma, l.Wander, l.Rho, l.Trend, l.Daily, l.Heavy)
+	return fmt.Sprintf("log-normal, sigma %v, wander %v at correlation %v, trend %v, daily %v, weekend %v, heavy %v", l.Sigma, l.Wander, l.Rho, l.Trend, l.Daily, l.Weekend, l.Heavy)
 }
 
 func (l Lognormal) begin(dice *stat.Stream) weather {
@@ -64,6 +64,9 @@ func (l *lognormal) next() (mean, sigma float64) {
 	mean = l.level + l.Trend*float64(l.at)
 	if l.Period > 0 {
 		mean += l.Daily * math.Sin(2*math.Pi*float64(l.at)/float64(l.Period))
+		if l.at/l.Period%7 >= 5 {
+			mean -= l.Weekend
+		}
 	}
 	if l.Heavy > 0 && l.dice.Float64() < l.Heavy {
 		mean += math.Log(4)

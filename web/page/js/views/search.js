@@ -81,11 +81,21 @@ function sensitivity(s) {
         el(
           "div",
           {},
-          el("h3", {}, el("span", { class: "mono" }, k.knob), el("span", { class: "small muted" }, k.unit ? ` in ${k.unit}` : "")),
+          el("h3", {}, el("span", { class: "mono" }, k.knob), el("span", { class: "small muted" }, `${k.unit ? ` in ${k.unit}` : ""}, information ${number(k.information_nats, 2)} nats`)),
           effects(k, s.least, s.unit),
         ),
       ),
     ),
-    el("p", { class: "small muted" }, `Vertical: ${s.metric}, ${s.unit}.`),
+    s.knobs.length ? el("p", { class: "small muted" }, `Vertical: ${s.metric}, ${s.unit}.`) : "",
+    s.causes && s.causes.length
+      ? [
+          el("h3", {}, "What each change has caused, by the rollouts' own lots"),
+          el(
+            "ul",
+            { class: "small" },
+            s.causes.map((c) => el("li", {}, "· " + c.text + ".")),
+          ),
+        ]
+      : "",
   ];
 }
