@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"slices"
 	"time"
 
 	"github.com/shoalnet/shoal/p2p"
@@ -40,8 +41,8 @@ func (c *cost) add(messages, lookups int) float64 {
 	}
 	c.messages, c.lookups = append(c.messages, messages), append(c.lookups, lookups)
 	m, n := 0, 0
-	for i := len(c.lookups) - 1; i >= 0; i-- {
-		m, n = m+c.messages[i], n+c.lookups[i]
+	for i, some := range slices.Backward(c.lookups) {
+		m, n = m+c.messages[i], n+some
 		if n >= costLookups {
 			c.messages, c.lookups = c.messages[i:], c.lookups[i:]
 			return float64(m) / float64(n)
