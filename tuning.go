@@ -122,7 +122,7 @@ func (d *DHT) JoinFleet(o FleetOptions) (*Fleet, error) {
 	f := &Fleet{tuning: tuning{say: o.Say}}
 	f.member, err = fleet.NewMember(fleet.MemberConfig{
 		Fleet: name, Pass: o.Pass, Courier: courier, Peer: tuned{d}, Local: d.knobs, Dir: o.Dir,
-		Skew: o.Skew, Poll: 5 * min(o.Interval, 6*time.Second), Pressure: p2p.Pressure, Say: o.Say, Seed: rand.Uint64(),
+		Skew: o.Skew, Poll: 5 * min(o.Interval, 6*time.Second), Pressure: p2p.Pressure, Usage: d.usage, Say: o.Say, Seed: rand.Uint64(),
 	})
 	if err != nil {
 		return nil, err
@@ -270,7 +270,7 @@ func (d *DHT) TuneLocally(o LocalOptions) (*Local, error) {
 	l := &Local{tuning: tuning{say: o.Say}}
 	var err error
 	l.lone, err = fleet.NewLone(fleet.LoneConfig{
-		Peer: tuned{d}, Local: d.knobs, Dir: o.Dir, Pressure: p2p.Pressure, Service: service, Say: o.Say,
+		Peer: tuned{d}, Local: d.knobs, Dir: o.Dir, Pressure: p2p.Pressure, Usage: d.usage, Service: service, Say: o.Say,
 		Propose: &fleet.Wishes{First: o.Try, Then: &fleet.Steps{Knobs: fleet.Requester(), Seed: service.Seed}},
 	})
 	if err != nil {
@@ -281,6 +281,9 @@ func (d *DHT) TuneLocally(o LocalOptions) (*Local, error) {
 	l.run(d, ctx, l.lone.Run)
 	return l, nil
 }
+
+// usage reads what the process uses, and the bytes that the peer has sent.
+func (d *DHT) usage() (p2p.Usage, uint64) { return p2p.ReadUsage(), d.peer.Counters().BytesOut }
 
 // Status returns how the tuning stands.
 func (l *Local) Status() fleet.LoneStatus { return l.lone.Status() }

@@ -1,9 +1,13 @@
 package shoal
 
 import (
+	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/shoalnet/shoal/p2p"
 )
 
 // TestFleetOfOne: a peer with the key of a fleet comes to coordinate it, another one sees
@@ -94,5 +98,46 @@ func TestTunes(t *testing.T) {
 	}
 	if err := lan.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestMeasuresItself: a peer on real sockets that tunes itself tells what it uses.
+func TestMeasuresItself(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds of real time")
+	}
+	first, err := New(t.Context(), newHost(t), WithPrefix(testPrefix), WithMode(ModeServer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := New(t.Context(), newHost(t), WithPrefix(testPrefix), WithMode(ModeServer),
+		WithBootstrap(PeerInfo{ID: first.Host().ID(), Addrs: first.Host().Addrs()}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := d.TuneLocally(LocalOptions{Dir: t.TempDir(), Interval: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var probes sync.WaitGroup
+	probes.Go(func() { d.Probe(ctx, 20*time.Millisecond) })
+	used := l.Status().Used
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end) && (used.PerLookup == 0 || used.CPU == 0 || used.BytesPerS == 0); used = l.Status().Used {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if used.CPU <= 0 || used.BytesPerS <= 0 || used.PerLookup <= 0 {
+		t.Errorf("it used %+v", used)
+	}
+	if known := p2p.ReadUsage(); known.Limit > 0 && (used.Memory <= 0 || used.Memory > 2*known.Memory || used.Memory < known.Memory/8) {
+		t.Errorf("it has %v of its memory, the process %v", used.Memory, known.Memory)
+	}
+	t.Logf("%+v", used)
+	cancel()
+	probes.Wait()
+	for _, end := range []func() error{l.Close, d.Close, first.Close} {
+		if err := end(); err != nil {
+			t.Error(err)
+		}
 	}
 }

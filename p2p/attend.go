@@ -20,10 +20,11 @@ type Attendant interface {
 
 // Lookup is how one went.
 type Lookup struct {
-	Op      kad.Op
-	Elapsed time.Duration
-	Found   bool // it reached its goal
-	Local   bool // a get of a record that the peer held itself
+	Op       kad.Op
+	Elapsed  time.Duration
+	Found    bool // it reached its goal
+	Local    bool // a get of a record that the peer held itself
+	Messages int  // requests that it made
 }
 
 // attendance is who attends, and nobody at first.
@@ -52,7 +53,7 @@ func (p *Peer) attend(call *kad.Call) func(kad.Result) {
 	return func(r kad.Result) {
 		(*a).End(token, Lookup{
 			Op: r.Op, Elapsed: time.Since(began), Found: r.Found,
-			Local: r.Op == kad.OpGet && r.Found && r.Stats.Messages == 0,
+			Local: r.Op == kad.OpGet && r.Found && r.Stats.Messages == 0, Messages: r.Stats.Messages,
 		})
 	}
 }

@@ -18,11 +18,16 @@ const idleShare, scarceShare = 0.5, 0.9
 // goPressure says how scarce memory is for the whole process, 0 to 1, by the memory
 // limit of the Go runtime (GOMEMLIMIT). Without a limit it is never scarce.
 func goPressure() float64 {
-	samples := []metrics.Sample{
-		{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}, {Name: "/gc/gomemlimit:bytes"},
-	}
+	limit := []metrics.Sample{{Name: "/gc/gomemlimit:bytes"}}
+	metrics.Read(limit)
+	return pressureOf(runtimeMemory(), limit[0].Value.Uint64())
+}
+
+// runtimeMemory is what the Go runtime has of the machine, in bytes.
+func runtimeMemory() uint64 {
+	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	metrics.Read(samples)
-	return pressureOf(samples[0].Value.Uint64()-samples[1].Value.Uint64(), samples[2].Value.Uint64())
+	return samples[0].Value.Uint64() - samples[1].Value.Uint64()
 }
 
 // Pressure says how scarce memory is for the whole process, 0 to 1, as a peer sees it

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/shoalnet/shoal/knob"
@@ -111,26 +112,27 @@ func elect(race *learners.Result) (chosen *learners.Racer, why string) {
 	if race.Winner == learners.Stay {
 		return nil, fmt.Sprintf("no learner promised more than what runs, after %d evaluations", race.Spent)
 	}
-	told := fmt.Sprintf("%s won the race of %d learners", race.Winner, len(race.Racers))
+	var told strings.Builder
+	fmt.Fprintf(&told, "%s won the race of %d learners", race.Winner, len(race.Racers))
 	for i, r := range byPromise(race) {
 		if i > 0 {
-			told += fmt.Sprintf("; %s is next", r.Name)
+			fmt.Fprintf(&told, "; %s is next", r.Name)
 		}
 		e := r.Effect
-		told += fmt.Sprintf(" with %.3f of the latency [%.3f, %.3f] on %d fresh seeds of the twin", e.Ratio, e.Low, e.High, e.N)
+		fmt.Fprintf(&told, " with %.3f of the latency [%.3f, %.3f] on %d fresh seeds of the twin", e.Ratio, e.Low, e.High, e.N)
 		if i == 0 {
-			told += fmt.Sprintf(", after %d evaluations of all", race.Spent)
+			fmt.Fprintf(&told, ", after %d evaluations of all", race.Spent)
 		}
 		switch {
 		case e.Penalty > tolerance:
-			told += ", but it breaks a constraint: messages, entries or success"
+			told.WriteString(", but it breaks a constraint: messages, entries or success")
 		case e.High >= 1:
-			return nil, told + ": that is not surely better"
+			return nil, told.String() + ": that is not surely better"
 		default:
-			return &r, told
+			return &r, told.String()
 		}
 	}
-	return nil, told + "; no other promised more than what runs"
+	return nil, told.String() + "; no other promised more than what runs"
 }
 
 // byPromise are the racers that promised more than what runs, the winner first.

@@ -90,7 +90,7 @@ type Snapshot struct {
 	Arms    []ArmView    `json:"arms"` // of the stage under way, baseline first; empty before the first
 	Search  SearchView   `json:"search"`
 	Service *ServiceView `json:"service"` // null in a run that goes round once
-	Race    *RaceView    `json:"race"`    // of learners, null before the first study of a service
+	Race    *RaceView    `json:"race"`    // of learners, null before the first study
 	Said    string       `json:"said"`    // the last thing that was said in words
 	Error   string       `json:"error"`   // why the run failed; empty if it did not
 }

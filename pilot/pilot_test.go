@@ -137,6 +137,24 @@ func TestHarmIsRolledBack(t *testing.T) {
 	}
 }
 
+// A run that goes round once looks for its candidate by a race of learners, too, with as
+// few evaluations as it affords, and proves what that proposes.
+func TestShortRunRaces(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes of network time")
+	}
+	live := pilot.NewLive()
+	r := run(t, func(c *pilot.Config) { c.Peers, c.For, c.Trials, c.Live = 56, time.Minute, 40, live })
+	race := live.Snapshot().Race
+	if race == nil || race.Race.Winner == "" || race.Why == "" || len(race.Race.Racers) < 2 || r.Twin == nil || r.Twin.Evaluations != float64(race.Race.Spent) {
+		t.Fatalf("race %+v, twin %+v", race, r.Twin)
+	}
+	if (r.Candid == "") != (r.Why == race.Why) || (r.Candid == "") != (len(r.Stages) == 0) {
+		t.Errorf("%s of %q, %d stages: %s", r.Decision, r.Candid, len(r.Stages), r.Why)
+	}
+	t.Logf("%s", race.Why)
+}
+
 // Where every peer knows every other there is nothing to measure, which is not a
 // pass.
 func TestTooSmall(t *testing.T) {

@@ -9,9 +9,9 @@ import (
 
 	"github.com/shoalnet/shoal/knob"
 	"github.com/shoalnet/shoal/lab"
-	"github.com/shoalnet/shoal/opt"
 	"github.com/shoalnet/shoal/stat"
 	"github.com/shoalnet/shoal/tune"
+	"github.com/shoalnet/shoal/tune/learners"
 )
 
 const (
@@ -22,16 +22,12 @@ const (
 	MaxEntries = 2.0
 	// leastTrials and mostTrials bound a search, whatever time there is.
 	leastTrials, mostTrials = 32, 400
-	// finalists are simulated again on seeds that the search has not seen: the best
-	// of many noisy scores is no estimate.
-	finalists = 4
 )
 
-// search makes the twin and searches on it while the workload rests. It returns
+// search makes the twin and has learners race on it while the workload rests. It returns
 // the candidate, or the zero Config after deciding that there is none.
 func (r *run) search(ctx context.Context) (knob.Config, error) {
-	survey := r.fleet.Survey()
-	e, ok, err := r.twin(survey)
+	e, ok, err := r.twin(r.fleet.Survey())
 	if err != nil || !ok {
 		return knob.Config{}, err
 	}
@@ -43,11 +39,56 @@ func (r *run) search(ctx context.Context) (knob.Config, error) {
 	if err != nil {
 		return knob.Config{}, err
 	}
-	front, err := r.searchTwin(ctx, e, pool, base[0], perTrial)
+	view := RaceView{Study: 1}
+	learned, err := r.learn(ctx, base[0], &view, LearnConfig{
+		World: e.World, Reference: r.cfg.Reference, Seed: stat.Hash(r.cfg.Seed, 5), Pool: pool, Total: r.affordable(perTrial, mostTrials), Spare: r.spare(),
+	})
 	if err != nil {
 		return knob.Config{}, err
 	}
-	return r.pick(ctx, e, pool, base, front, fresh)
+	if learned.config.Set() == nil {
+		r.result.Decision, r.result.Why = tune.NotEnoughData, learned.Why
+		return knob.Config{}, nil
+	}
+	scores, err := e.Evaluate(ctx, pool, []knob.Config{learned.config}, trialLookups, fresh)
+	if err != nil {
+		return knob.Config{}, err
+	}
+	best := scores[0]
+	r.result.Twin.Candidate50MS = best.Latency.P50
+	r.cfg.Say("candidate %s: %s; p50 %.1f against %.1f ms, %.0f against %.0f entries, %.1f against %.1f messages", learned.config.Hash(), learned.Why,
+		best.Latency.P50, base[0].Latency.P50, best.Entries, base[0].Entries, best.Messages, base[0].Messages)
+	for _, c := range learned.Changes {
+		r.cfg.Say("  %s: %s, was %s", c.Name, c.To, c.From)
+	}
+	return learned.config, nil
+}
+
+// learn has learners race on the twin, and shows how they come on; base is what runs there.
+func (r *run) learn(ctx context.Context, base Score, view *RaceView, cfg LearnConfig) (*Learned, error) {
+	best := base.Latency.Mean
+	r.live.searching(cfg.Total, best)
+	cfg.Tried = func(done int, score Score) {
+		if score.Failed == "" {
+			best = min(best, score.Latency.Mean)
+		}
+		r.live.searched(done, best)
+		r.live.tried(score, best)
+	}
+	cfg.Progress = func(race *learners.Race) {
+		view.Race = race.Result()
+		r.live.raced(*view)
+		r.cfg.Progress("racing on the twin, "+race.Phase().String(), "evaluations", int64(race.Spent()), int64(race.Planned()))
+	}
+	r.cfg.Say("learners race on the twin: %d evaluations of %d lookups", cfg.Total, trialLookups)
+	learned, err := Learn(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	r.result.Twin.Evaluations = float64(learned.Race.Spent)
+	view.Race, view.Why = learned.Race, learned.Why
+	r.live.raced(*view)
+	return learned, nil
 }
 
 // twin makes the twin of a survey; ok is false after deciding that there is nothing to
@@ -105,68 +146,4 @@ func nothingToTune(s Survey) string {
 			"give more --peers (a bucket holds 20)", s.Peers-1)
 	}
 	return ""
-}
-
-// searchTwin searches for as long as the run can spare.
-func (r *run) searchTwin(ctx context.Context, e Evaluator, pool lab.Pool, base Score, perTrial time.Duration) ([]Score, error) {
-	trials := r.affordable(perTrial, mostTrials)
-	space, err := SearchSpace(r.cfg.Baseline, r.cfg.Peers)
-	if err != nil {
-		return nil, err
-	}
-	r.cfg.Say("searching %d dimensions on the twin: nsga3, %d evaluations of %d lookups", space.Size(), trials, trialLookups)
-	ctx, cancel := context.WithTimeout(ctx, r.spare())
-	defer cancel()
-	best := base.Latency.Mean
-	r.live.searching(trials, best)
-	front, tally, err := e.Search(ctx, pool, space, SearchConfig{
-		Budget: trials * trialLookups / opt.FullLookups, Lookups: trialLookups, Seed: stat.Hash(r.cfg.Seed, 5),
-		Starts: []knob.Config{r.cfg.Reference}, InFlight: 2 * r.cfg.Workers, MinSuccess: base.Success - 0.005,
-	}, func(done int, s Score) {
-		if s.Failed == "" {
-			best = min(best, s.Latency.Mean)
-		}
-		r.live.searched(done, best)
-		r.live.tried(s, best)
-		r.cfg.Progress(fmt.Sprintf("searching, best mean %.1f of %.1f ms", best, base.Latency.Mean), "evaluations", int64(done), int64(trials))
-	})
-	r.result.Twin.Evaluations = tally.Spent
-	if ctx.Err() != nil && len(front) > 0 {
-		err = nil // time is up: go on with what was found
-	}
-	return front, err
-}
-
-// pick simulates the best of the front again on fresh seeds and takes the
-// fastest. The candidates may use no more messages than the baseline and
-// MaxEntries times its entries.
-func (r *run) pick(ctx context.Context, e Evaluator, pool lab.Pool, base, front []Score, fresh []uint64) (knob.Config, error) {
-	var configs []knob.Config
-	for _, s := range front {
-		if s.Entries <= MaxEntries*base[0].Entries && s.Messages <= base[0].Messages && len(configs) < finalists {
-			configs = append(configs, s.Config)
-		}
-	}
-	scores, err := e.Evaluate(ctx, pool, configs, trialLookups, fresh)
-	if err != nil {
-		return knob.Config{}, err
-	}
-	best := base[0]
-	for _, s := range append(scores, base[1]) {
-		if s.Latency.Mean < best.Latency.Mean && s.Success >= base[0].Success-0.005 {
-			best = s
-		}
-	}
-	if best.Config.Equal(r.cfg.Baseline) {
-		r.result.Decision = tune.NotEnoughData
-		r.result.Why = "the search found nothing that is faster on the twin within the baseline's messages and twice its entries"
-		return knob.Config{}, nil
-	}
-	r.result.Twin.Candidate50MS = best.Latency.P50
-	r.cfg.Say("candidate %s: p50 %.1f against %.1f ms on fresh seeds of the twin, %.0f against %.0f entries, %.1f against %.1f messages",
-		best.Config.Hash(), best.Latency.P50, base[0].Latency.P50, best.Entries, base[0].Entries, best.Messages, base[0].Messages)
-	for _, c := range knob.Diff(r.cfg.Baseline, best.Config) {
-		r.cfg.Say("  %s: %s, was %s", c.Name, c.To, c.From)
-	}
-	return best.Config, nil
 }

@@ -72,27 +72,10 @@ func (s *service) race(ctx context.Context, c tune.Study) (knob.Config, string, 
 	for _, x := range view.Library.Order {
 		cfg.Racers = append(cfg.Racers, x.Name)
 	}
-	best := base[0].Latency.Mean
-	r.live.searching(cfg.Total, best)
-	cfg.Tried = func(done int, score Score) {
-		if score.Failed == "" {
-			best = min(best, score.Latency.Mean)
-		}
-		r.live.searched(done, best)
-		r.live.tried(score, best)
-	}
-	cfg.Progress = func(race *learners.Race) {
-		view.Race = race.Result()
-		r.live.raced(view)
-		r.cfg.Progress("racing on the twin, "+race.Phase().String(), "evaluations", int64(race.Spent()), int64(race.Planned()))
-	}
-	learned, err := Learn(ctx, cfg)
+	learned, err := r.learn(ctx, base[0], &view, cfg)
 	if err != nil {
 		return knob.Config{}, "", err
 	}
-	r.result.Twin.Evaluations = float64(learned.Race.Spent)
-	view.Race, view.Why = learned.Race, learned.Why
-	r.live.raced(view)
 	s.served.Races = append(s.served.Races, view)
 	return learned.config, learned.Why, s.keep(c, view)
 }

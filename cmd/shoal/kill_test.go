@@ -55,7 +55,7 @@ func TestKilled(t *testing.T) {
 	}
 	kills, seed, lines := 5, uint64(1), 30
 	if *killsFlag > 0 {
-		kills, lines = *killsFlag, 75
+		kills, lines = *killsFlag, 45
 	}
 	side := min(3+kills/50, kills) // by side
 	tally := &killTally{kinds: map[string]int{}, after: map[string]int{}}

@@ -13,7 +13,9 @@ import (
 func (u *upWindow) putStudy(b *web.Board, s *pilot.Snapshot) {
 	if v := s.Race; v != nil {
 		b.Put(raceOf(v))
-		b.Put(u.library(&v.Library))
+		if v.Library.Site != "" { // a run that goes round once has none
+			b.Put(u.library(&v.Library))
+		}
 	}
 	if v := s.Service; v != nil {
 		b.Put(forecastsOf(v))

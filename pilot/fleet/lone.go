@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/p2p"
 	"github.com/shoalnet/shoal/tune"
 	"github.com/shoalnet/shoal/tune/fleet"
 )
@@ -21,9 +22,12 @@ type LoneConfig struct {
 	Dir      string      // for the last good configuration and the journal; it is made where there is none
 	Limits   fleet.Limits
 	Pressure func() float64 // how scarce memory is, 0 to 1; nil means that it is not
-	Service  ServiceConfig  // a zero preset is Switchback
-	Propose  Proposer       // nil means Steps over Requester
-	Say      func(format string, args ...any)
+	// Usage reads what the process uses and how many bytes the peer has sent, for the soft
+	// constraints; nil measures nothing.
+	Usage   func() (p2p.Usage, uint64)
+	Service ServiceConfig // a zero preset is Switchback
+	Propose Proposer      // nil means Steps over Requester
+	Say     func(format string, args ...any)
 
 	forgetful bool // nothing is on disk: for tests that run many
 }
@@ -58,6 +62,7 @@ type Lone struct {
 	previous  knob.Config
 	trial     bool
 	memory    float64
+	user      user
 	said      string // what is lacking
 
 	mu     sync.Mutex
@@ -73,6 +78,7 @@ type LoneStatus struct {
 	RatePerS float64           `json:"lookups_per_s"`
 	Rollout  *tune.Report      `json:"rollout"`
 	Enough   bool              `json:"enough"` // lookups to try anything
+	Used     Used              `json:"used"`   // in the last interval
 }
 
 var _ stage = (*Lone)(nil)
@@ -100,7 +106,7 @@ func NewLone(cfg LoneConfig) (*Lone, error) {
 		return nil, err
 	}
 	set := cfg.Local.Set()
-	l := &Lone{cfg: cfg, guard: fleet.NewGuard(cfg.Limits), good: fleet.Graft(set.Default(), cfg.Local, Requester())}
+	l := &Lone{cfg: cfg, user: user{read: cfg.Usage}, guard: fleet.NewGuard(cfg.Limits), good: fleet.Graft(set.Default(), cfg.Local, Requester())}
 	if state.Good != "" {
 		good, err := set.Parse(set.Default(), state.Good)
 		if err != nil {
@@ -177,7 +183,7 @@ func (l *Lone) Status() LoneStatus {
 func (l *Lone) tell() {
 	s := LoneStatus{
 		State: l.conductor.service.State(), Good: l.good.Hash(), Changes: fleet.Changes(l.good.Set().Default(), l.good),
-		Arm: l.meter.run.Arm.String(), RatePerS: l.conductor.rate, Enough: l.lacks() == "",
+		Arm: l.meter.run.Arm.String(), RatePerS: l.conductor.rate, Enough: l.lacks() == "", Used: l.user.shown,
 	}
 	if r := l.conductor.service.Rollout(); r != nil {
 		report := r.Report()
@@ -200,6 +206,7 @@ func (l *Lone) expose(_ time.Duration, e tune.Expose, candidate knob.Config) err
 	if !l.trial {
 		l.trial = true
 		l.guard.Begin()
+		l.user.begin()
 	}
 	if e.Assignment.Treated && e.Assignment.Share > 0 {
 		l.run(candidate, tune.Tuned, e.Block)
@@ -244,12 +251,9 @@ func (l *Lone) window(interval uint64, slow float64) tune.Window {
 		l.cfg.Say("tuning: back to the last good configuration: %s", why)
 		l.conductor.orders = append(l.conductor.orders, tune.Ordered{Order: tune.OrderRollBack})
 	}
-	var w tune.Window
+	w := tune.Window{Use: l.user.interval(&c, l.meter.length)}
 	for arm := range c.arms {
 		w.Arms[arm] = c.arms[arm].summary(slow)
-		if c.arms[arm].attempts > 0 {
-			w.Use[arm].Memory = l.memory
-		}
 	}
 	return w
 }

@@ -3,12 +3,14 @@ package fleet
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/p2p"
 	"github.com/shoalnet/shoal/tune"
 )
 
@@ -24,14 +26,24 @@ func alonePreset() tune.Preset {
 // is over, and returns it with the proposer that was planted.
 func lone(t *testing.T, local knob.Config, name, text string, loaded bool, after func(*world, *Lone, *planted)) {
 	t.Helper()
+	measured(t, local, name, text, loaded, nil, after)
+}
+
+// measured is lone, whose peer also measures what it uses.
+func measured(t *testing.T, local knob.Config, name, text string, loaded bool, usage func() p2p.Usage, after func(*world, *Lone, *planted)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 12, local)
 		defer w.close()
 		p := &planted{name: name, text: text}
-		l, err := NewLone(LoneConfig{
+		cfg := LoneConfig{
 			Peer: w.peers[0], Local: local, Dir: w.dir, Propose: p, Say: w.say(0),
 			Service: ServiceConfig{Preset: alonePreset(), Schedule: -1, Soak: time.Minute, Cooldown: time.Hour},
-		})
+		}
+		if usage != nil {
+			cfg.Usage = func() (p2p.Usage, uint64) { return usage(), w.peers[0].Counters().BytesOut }
+		}
+		l, err := NewLone(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,6 +82,38 @@ func TestLoneGain(t *testing.T) {
 			t.Errorf("on disk: %+v, %v", state, err)
 		}
 	})
+}
+
+// TestLoneFat: a candidate that takes more than a tenth more requests is not promoted, nor
+// is one where the process has little memory left. The requests are those of real peers,
+// whose tables are too small to know everybody; processor and memory are invented, since
+// all peers of the test share one process.
+func TestLoneFat(t *testing.T) {
+	roomy := p2p.Usage{Memory: 0.5, CPU: time.Second, Cores: 2}
+	full := roomy
+	full.Memory = 0.85
+	for _, c := range []struct {
+		name     string
+		from, to int
+		usage    p2p.Usage
+		why      string
+	}{{"requests", 3, 6, roomy, "cost "}, {"memory", 1, 2, full, "memory was above its limit of 80 %"}} {
+		t.Run(c.name, func(t *testing.T) {
+			local := slowLookups(t).WithVector("table.shape", []int{2}).WithNumber("table.spares", 0).WithNumber("lookup.alpha", float64(c.from))
+			measured(t, local, "lookup.alpha", strconv.Itoa(c.to), true, func() p2p.Usage { return c.usage }, func(w *world, l *Lone, p *planted) {
+				w.studied(l, p)
+				s := l.Status()
+				if len(p.seen()) == 0 || slices.Contains(p.seen(), tune.Promoted) || !strings.Contains(s.Rollout.Why, c.why) {
+					t.Errorf("ended %v: %+v\n%s", p.seen(), s.Rollout.Soft, w.told())
+					return
+				}
+				t.Logf("%s; %+v", s.Rollout.Why, s.Used)
+				if s.Used.BytesPerS <= 0 || s.Used.Memory != c.usage.Memory {
+					t.Errorf("it used %+v", s.Used)
+				}
+			})
+		})
+	}
 }
 
 // TestLoneNothing: what changes nothing is not promoted.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/p2p"
 	"github.com/shoalnet/shoal/stat"
 	"github.com/shoalnet/shoal/tune/fleet"
 )
@@ -30,8 +31,11 @@ type MemberConfig struct {
 	Poll time.Duration
 	// Pressure says how scarce memory is, 0 to 1; nil means that it is not.
 	Pressure func() float64
-	Say      func(format string, args ...any) // for people; nil is silent
-	Seed     uint64
+	// Usage reads what the process uses and how many bytes the peer has sent, for the soft
+	// constraints; nil measures nothing.
+	Usage func() (p2p.Usage, uint64)
+	Say   func(format string, args ...any) // for people; nil is silent
+	Seed  uint64
 }
 
 const (
@@ -40,6 +44,7 @@ const (
 	// overlayEvery is in how many polls the overlay is asked besides the coordinator.
 	overlayEvery = 4
 	maxUnsent    = 4 // reports
+	mostUse      = 2 // share of what there is; a report of more is refused
 )
 
 // Member is one peer of a fleet. One goroutine judges, measures and obeys, and never
@@ -48,6 +53,7 @@ type Member struct {
 	cfg      MemberConfig
 	self     fleet.Name
 	meter    *meter
+	user     user
 	wake     chan struct{} // something was heard; holds one
 	interval uint64        // the next to be closed
 	dice     *stat.Stream  // of the one who asks, like polls
@@ -116,7 +122,7 @@ func NewMember(cfg MemberConfig) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Member{cfg: cfg, self: fleet.NameOf(cfg.Courier.Identity()), wake: make(chan struct{}, 1)}
+	m := &Member{cfg: cfg, user: user{read: cfg.Usage}, self: fleet.NameOf(cfg.Courier.Identity()), wake: make(chan struct{}, 1)}
 	m.dice = stat.NewStream(cfg.Seed, "fleet.member")
 	if len(cfg.Pass) > 0 {
 		if p, err := fleet.OpenPass(cfg.Fleet, cfg.Pass); err != nil || p.Peer != m.self {
@@ -236,11 +242,13 @@ func (m *Member) closeIntervals() error {
 		}
 		c := m.meter.taken(m.interval)
 		memory := min(max(m.cfg.Pressure(), 0), 1)
+		m.user.interval(&c, length)
+		used := m.user.shown
 		m.mu.Lock()
 		m.follower.Measured(wall(), c.health(memory))
 		r := fleet.Report{
 			Peer: m.self, Interval: m.interval, Length: length, Block: c.block, Heard: m.follower.Floor(), Good: m.follower.GoodHash(),
-			Memory: memory, Arms: c.reports(), Refused: m.refused.Hash, Why: m.refused.Why,
+			Memory: memory, Used: min(used.Memory, mostUse), CPU: min(used.CPU, mostUse), Arms: c.reports(), Refused: m.refused.Hash, Why: m.refused.Why,
 		}
 		known := m.last.Interval > 0
 		m.mu.Unlock()

@@ -37,6 +37,7 @@ type cell struct {
 
 type tally struct {
 	attempts, successes int
+	messages            int
 	latency             stat.Sketch // seconds
 }
 
@@ -82,6 +83,7 @@ func (m *meter) End(token any, l p2p.Lookup) {
 	}
 	a := &m.cell(m.now()).arms[t.arm]
 	a.attempts++
+	a.messages += l.Messages
 	if l.Found {
 		a.successes++
 	}

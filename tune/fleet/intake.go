@@ -168,8 +168,8 @@ type claim struct {
 }
 
 // Window adds up an interval. Only reports of the block count; the zero Block takes
-// those of peers that take part in no trial. slow is the limit of the tail in
-// seconds, 0 for none. Reporters is how many peers counted.
+// those of peers that take part in no trial. What an arm uses is the median of its
+// peers. slow is the limit of the tail in seconds, 0 for none. Reporters is how many peers counted.
 func (x *Intake) Window(interval uint64, block Block, slow float64) (w tune.Window, reporters int) {
 	w.Start, w.End = time.Duration(interval)*x.length, time.Duration(interval+1)*x.length
 	var arms [2][]claim
@@ -178,7 +178,7 @@ func (x *Intake) Window(interval uint64, block Block, slow float64) (w tune.Wind
 		names = append(names, name)
 	}
 	slices.SortFunc(names, func(a, b Name) int { return bytes.Compare(a[:], b[:]) })
-	memory := [2][]float64{}
+	var memory, cpu [2][]float64
 	for _, name := range names {
 		for i := range x.peers[name].reports {
 			r := &x.peers[name].reports[i]
@@ -189,7 +189,12 @@ func (x *Intake) Window(interval uint64, block Block, slow float64) (w tune.Wind
 			for arm := range r.Arms {
 				if c, ok := claimOf(&r.Arms[arm], slow); ok {
 					arms[arm] = append(arms[arm], c)
-					memory[arm] = append(memory[arm], r.Memory)
+					if r.Used > 0 {
+						memory[arm] = append(memory[arm], r.Used)
+					}
+					if r.CPU > 0 {
+						cpu[arm] = append(cpu[arm], r.CPU)
+					}
 				}
 			}
 		}
@@ -199,6 +204,9 @@ func (x *Intake) Window(interval uint64, block Block, slow float64) (w tune.Wind
 		w.Arms[arm] = addUp(arms[arm])
 		if len(memory[arm]) > 0 {
 			w.Use[arm].Memory = middle(memory[arm])
+		}
+		if len(cpu[arm]) > 0 {
+			w.Use[arm].CPU = middle(cpu[arm])
 		}
 	}
 	return w, reporters

@@ -14,6 +14,8 @@ import (
 const (
 	LeastLatency = 1e-4
 	MostLatency  = 100.0
+	// maxUse bounds what a process can use of what it has: a little more than all.
+	maxUse = 2
 	// maxAttempts bounds the lookups that a peer can have made in an interval.
 	maxAttempts = 1 << 24
 	// maxSketch bounds a sketch in a report, in bytes.
@@ -30,9 +32,14 @@ type Report struct {
 	Heard    Rank          `json:"heard"`     // of the last bulletin that was taken in
 	Good     string        `json:"good"`      // hash of what is good here
 	Memory   float64       `json:"memory"`    // how scarce, 0 to 1
-	Arms     [2]ArmReport  `json:"arms"`      // by tune.Arm
-	Refused  string        `json:"refused"`   // hash of what was refused of late
-	Why      string        `json:"why"`       // it was
+	// Used is the share of its memory that the process has, CPU that of its processors;
+	// 0 is not measured.
+	Used float64 `json:"used,omitempty"`
+	CPU  float64 `json:"cpu,omitempty"`
+
+	Arms    [2]ArmReport `json:"arms"`    // by tune.Arm
+	Refused string       `json:"refused"` // hash of what was refused of late
+	Why     string       `json:"why"`     // it was
 }
 
 // ArmReport is what the lookups of one arm showed. Failures count at their time-out.
@@ -67,6 +74,8 @@ func OpenReport(fleet, peer Name, sealed []byte) (r Report, err error) {
 		return Report{}, errSignature
 	case r.Length < MinInterval || r.Length > MaxInterval:
 		return Report{}, fmt.Errorf("fleet: a report of %v: want %v to %v", r.Length, MinInterval, MaxInterval)
+	case !(r.Used >= 0 && r.Used <= maxUse && r.CPU >= 0 && r.CPU <= maxUse):
+		return Report{}, errors.New("fleet: a report of an impossible use")
 	case !(r.Memory >= 0 && r.Memory <= 1) || len(r.Why) > maxWhy || len(r.Good) > maxWhy || len(r.Refused) > maxWhy:
 		return Report{}, errors.New("fleet: a report with impossible figures")
 	}

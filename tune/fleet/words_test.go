@@ -117,7 +117,7 @@ func TestBounds(t *testing.T) {
 	for what, change := range map[string]func(*Report){
 		"more latencies": func(r *Report) { r.Arms[0].Attempts = 9 }, "impossible counts": func(r *Report) { r.Arms[0].Successes = 11 },
 		"no sketch": func(r *Report) { r.Arms[0].Latency = []byte{1} }, "memory": func(r *Report) { r.Memory = 2 },
-		"length": func(r *Report) { r.Length = 0 },
+		"length": func(r *Report) { r.Length = 0 }, "used": func(r *Report) { r.Used = 3 }, "processors": func(r *Report) { r.CPU = -1 },
 	} {
 		r := goodReport(name)
 		change(&r)
@@ -257,6 +257,30 @@ func TestIntake(t *testing.T) {
 	x.Forget(now + 25*time.Hour)
 	if len(x.peers) != 0 {
 		t.Error("peers of yesterday are remembered")
+	}
+}
+
+// TestUse: an arm uses what its median peer does; who measures nothing says nothing.
+func TestUse(t *testing.T) {
+	x := NewIntake(time.Minute)
+	for peer := range byte(11) {
+		r := report(peer, 100, lookups(0.1, 10), nil)
+		r.Used, r.CPU = 0.5, 0.1
+		if peer > 5 {
+			r = report(peer, 100, nil, lookups(0.08, 10))
+			r.Used, r.CPU = 0.85, 0.2
+		}
+		if peer == 0 {
+			r.Used, r.CPU = 0, 0
+		}
+		if peer == 1 {
+			r.Used, r.CPU = 2, 2 // a liar is one of many
+		}
+		x.Tell(101*time.Minute, r)
+	}
+	w, _ := x.Window(100, Block{}, 0)
+	if want := [2]tune.Use{{Memory: 0.5, CPU: 0.1}, {Memory: 0.85, CPU: 0.2}}; w.Use != want {
+		t.Errorf("used %+v, want %+v", w.Use, want)
 	}
 }
 

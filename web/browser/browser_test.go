@@ -143,7 +143,7 @@ func TestPromotion(t *testing.T) {
 	if err := os.WriteFile(candidate, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	up := start(t, shoal, "up", "--peers", "30", "--for", "100s", "--rate", "30", "--washout", "500ms", "--seed", "7", "--candidate", candidate,
+	up := start(t, shoal, "up", "--peers", "30", "--for", "3m", "--rate", "30", "--washout", "500ms", "--seed", "7", "--candidate", candidate,
 		"--ui", "127.0.0.1:0", "--data", t.TempDir())
 	drive(t, browser, "promotion", up.url)
 	up.stop()
