@@ -39,6 +39,7 @@ type absentee struct {
 	peer   key.ID
 	anchor bool          // we join through it: it is never forgotten
 	lost   bool          // it has not given a sign of life since it was lost
+	unseen bool          // it has never given one, and the world is trying it
 	out    bool          // it is being tried
 	tries  uint8         // in vain, since it was lost
 	since  time.Duration // when it first answered; of a former member
@@ -67,7 +68,7 @@ func (r *rejoin) anchored(now time.Duration, self, peer key.ID) {
 		r.told.push(node.Remember{Peer: peer})
 	}
 	a := &r.list[i]
-	a.anchor, a.lost, a.at = true, true, now+r.pause(self, a)
+	a.anchor, a.unseen, a.at = true, true, now+r.pause(self, a)
 	r.next = min(r.next, a.at)
 }
 
@@ -137,7 +138,7 @@ func (r *rejoin) lives(now time.Duration, self, peer key.ID) bool {
 		r.drop(i)
 		return was
 	}
-	a.lost, a.tries = false, rejoinDoublings
+	a.lost, a.unseen, a.tries = false, false, rejoinDoublings
 	a.at = now + r.pause(self, a)
 	return was
 }
@@ -168,7 +169,8 @@ func (r *rejoin) due(now time.Duration, p *node.Peer) (key.ID, bool) {
 		case a.at > now:
 			r.next = min(r.next, a.at)
 		default:
-			a.out, r.next = true, now // there may be more
+			a.lost = a.lost || a.unseen // the world has tried it in vain
+			a.out, r.next = true, now   // there may be more
 			return a.peer, true
 		}
 	}
