@@ -57,12 +57,15 @@ func (s *Sketch) UnmarshalBinary(data []byte) error {
 	if out.accuracy != 0 && !(out.accuracy >= 0.0001 && out.accuracy <= 0.5) {
 		return errSketch
 	}
-	out.first = int(r.signed())
+	first := r.signed()
 	out.zeros, out.rejected = r.next(), r.next()
 	bins := r.next()
-	if r.bad || bins > maxSketchBins {
+	// No float64 has a bin further out, and the next number would fill all up to there.
+	const largestLog = 750
+	if limit := int64(math.Ceil(largestLog / out.logGamma())); r.bad || bins > maxSketchBins || first < -limit || first > limit {
 		return errSketch
 	}
+	out.first = int(first)
 	out.count = out.zeros
 	if bins > 0 {
 		out.bins = make([]uint64, bins)
