@@ -28,8 +28,8 @@ const (
 	lookups = 1000
 	// leastTrials and mostTrials bound a search, whatever time there is.
 	leastTrials, mostTrials = 32, 200
-	// leastGain is what a candidate must promise: less takes a rollout of many hours to
-	// see.
+	// leastGain is what a candidate must promise, and what one of its latencies may lose
+	// for it: less takes a rollout of many hours to see.
 	leastGain = 0.02
 	// lostSuccess is what it may lose.
 	lostSuccess = 0.005
@@ -165,8 +165,8 @@ func (s *Search) pick(ctx context.Context, e pilot.Evaluator, pool lab.Pool, q f
 	best, cheapest := -1, (1-leastGain)*price(base)
 	for i := range scores {
 		c := &scores[i]
-		faster := c.Latency.Mean <= base.Latency.Mean && c.Closest.Mean <= base.Closest.Mean && c.Success >= base.Success-lostSuccess
-		if now := price(*c); faster && now < cheapest {
+		slower := c.Latency.Mean > (1+leastGain)*base.Latency.Mean || c.Closest.Mean > (1+leastGain)*base.Closest.Mean
+		if now := price(*c); !slower && c.Success >= base.Success-lostSuccess && now < cheapest {
 			best, cheapest = i, now
 		}
 	}

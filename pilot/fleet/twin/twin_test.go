@@ -60,7 +60,8 @@ func TestSearch(t *testing.T) {
 	bad := testSet(t).Default().WithNumber("lookup.alpha", 1).WithNumber("lookup.alpha_first", 1).WithNumber("lookup.sure", 0)
 	q := fleet.Question{Study: tune.Study{Number: 1, Seed: 1}, Good: bad, Rate: 0.2, Picture: told(24)}
 	then := &nobody{}
-	s := &Search{Then: then, Workers: 2, Time: 5 * time.Second, Seed: 1, Say: t.Logf}
+	// An hour is time for the most trials on any machine.
+	s := &Search{Then: then, Workers: 2, Time: time.Hour, Seed: 1, Say: t.Logf}
 	c, why, err := s.Propose(q)(t.Context())
 	if err != nil || c.Set() == nil {
 		t.Fatalf("%s, %v", why, err)
