@@ -26,13 +26,17 @@ type Wave struct {
 // level, which takes as many numbers as were learned, or Memory: a drift that is slower
 // is followed. The correlation is that of Lag numbers ago, since one that knew the change
 // would take it for a wander.
+//
+// Numbers are of a size near 1, as logarithms are: a noise of 1e-5 is added, so that one
+// that has always been the same is known as well as any.
 type Profile struct {
 	Waves  []Wave
 	Memory float64 // numbers until one weighs 1/e; 0 is never less
 	Lag    int     // or half of the numbers, if that is less
 
-	n       int     // numbers that were learned
-	known   int     // numbers since the level was forgotten
+	n       int // numbers that were learned
+	known   int // numbers since the level was forgotten
+	noise   Stream
 	origin  float64 // the first: sums are of the differences from it
 	before  regressors
 	same    moment // of a number with itself, with the one before it, of those before
@@ -79,7 +83,11 @@ const (
 	profileEvery   = 8   // numbers between two looks at the correlation
 	// profileForgotten is as how many errors those before count once the level is forgotten.
 	profileForgotten = 32
-	mostRho          = 0.995 // beyond it no level can be told from a wander
+	// dither is the deviation of what is added to each number. Without it one that never
+	// changes has no errors, nothing is left of the spreads of waves beside the rounding of
+	// sums, and any correlation is as likely as another.
+	dither  = 1e-5
+	mostRho = 0.995 // beyond it no level can be told from a wander
 )
 
 // features are the level and the waves at a time.
@@ -218,7 +226,7 @@ func (p *Profile) Add(at, x float64) (s Scored) {
 		}
 		p.n = 1
 	}
-	now := regressors{p.features(at), x - p.origin}
+	now := regressors{p.features(at), x - p.origin + dither*p.noise.NormFloat64()}
 	if p.known++; p.known == 1 { // nothing stands before it
 		p.before = now
 		return s

@@ -285,24 +285,31 @@ const (
 	longestHours   = 48
 )
 
-// begin sets a metric up for the first time, or forgets its level.
-func (m *watched) begin(cfg *WatchConfig) {
-	hours := cfg.Interval.Hours()
-	if m.profile.Memory == 0 {
-		m.profile.Memory = max(profileHours/hours, profileLeast)
-		for _, wave := range waves {
-			if wave.Period >= 4*hours {
-				m.profile.Waves = append(m.profile.Waves, wave)
-			}
+// Quiet returns what a metric is held against, in intervals of a length: how it is when
+// nothing changes, and by which windows a loss is looked for, both before they have seen
+// anything. The caller sets the least loss and the limit.
+func Quiet(interval time.Duration) (stat.Profile, stat.Scan) {
+	hours := interval.Hours()
+	longest := min(max(int(longestHours/hours), 48), 576)
+	p := stat.Profile{Memory: max(profileHours/hours, profileLeast), Lag: longest}
+	for _, wave := range waves {
+		if wave.Period >= 4*hours {
+			p.Waves = append(p.Waves, wave)
 		}
 	}
-	longest := min(max(int(longestHours/hours), 48), 576)
-	m.profile.Lag = longest
-	m.profile.Forget()
-	m.scan = stat.Scan{
-		Shortest: shortestWindow, Longest: longest, Least: math.Log1p(cfg.Loss),
-		Limit: stat.ScanLimit(shortestWindow, longest, float64(cfg.FalseEvery)/float64(cfg.Interval)),
+	return p, stat.Scan{Shortest: shortestWindow, Longest: longest}
+}
+
+// begin sets a metric up for the first time, or forgets its level.
+func (m *watched) begin(cfg *WatchConfig) {
+	profile, scan := Quiet(cfg.Interval)
+	if m.profile.Memory == 0 {
+		m.profile = profile
 	}
+	m.profile.Forget()
+	m.scan = scan
+	m.scan.Least = math.Log1p(cfg.Loss)
+	m.scan.Limit = stat.ScanLimit(scan.Shortest, scan.Longest, float64(cfg.FalseEvery)/float64(cfg.Interval))
 	m.last, m.told, m.trend = 0, false, trend{}
 }
 

@@ -68,6 +68,35 @@ func TestWatchMetrics(t *testing.T) {
 	}
 }
 
+// TestWatchFlawless: success that has never been anything but whole has no noise to
+// measure a loss by, and a loss of it is found all the same.
+func TestWatchFlawless(t *testing.T) {
+	for _, interval := range []time.Duration{3 * time.Second, 5 * time.Minute} {
+		w, err := NewWatch(WatchConfig{Interval: interval, FalseEvery: 10000 * interval, Metrics: []Metric{{Name: "success", Better: Higher}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tell := func(from, n int, success float64) (int, []Trigger) {
+			for i := range n {
+				got := w.Tell(Observation{At: time.Duration(from+i) * interval, Values: []float64{success}})
+				if g := w.Gauges()[0]; math.IsNaN(g.Value) || math.IsNaN(g.Loss) || len(got) > 0 {
+					return i + 1, got
+				}
+			}
+			return 0, nil
+		}
+		for _, from := range []int{0, 1000} {
+			if n, got := tell(from, 400, 1); n > 0 {
+				t.Fatalf("%v: after %d intervals in peace: %+v", interval, n, got)
+			}
+			if n, got := tell(from+400, 12, 0.8); n == 0 || len(got) != 1 || got[0].Kind != TriggerLoss {
+				t.Errorf("%v: after %d intervals of loss: %+v", interval, n, got)
+			}
+			w.Rebase()
+		}
+	}
+}
+
 // TestWatchTraffic: a new pattern is told in its third window, once; members and the
 // declared configuration, too.
 func TestWatchTraffic(t *testing.T) {

@@ -3,10 +3,12 @@ package proof
 import (
 	"math"
 	"slices"
+	"time"
 
 	gonum "gonum.org/v1/gonum/stat"
 
 	"github.com/shoalnet/shoal/stat"
+	"github.com/shoalnet/shoal/tune"
 )
 
 // Detectors are what MeasureNAB compares: the rules that everybody has, and ours.
@@ -14,8 +16,9 @@ func Detectors() []Detector {
 	return []Detector{
 		{"three_sigma", "so many standard deviations from the mean of all before", steps100(2, 12), stream(threeSigma)},
 		{"windowed_gaussian", "improbable by a normal distribution of the last 6,400 (the benchmark's own baseline)", tails(), stream(windowedGaussian)},
-		{"cusum", "the sum by which the service watches, outliers not cut: AR(1) errors on a self-starting scale, both directions, begun anew after an alarm", steps100(3, 60), stream(cusum)},
+		{"cusum", "a cumulative sum, outliers not cut: AR(1) errors on a self-starting scale, both directions, begun anew after an alarm", steps100(3, 60), stream(cusum)},
 		{"surprise", "stat.Surprise: how far the last ten errors of an AR(1) forecast are above those of the week before", steps100(2, 40), stream(surprise)},
+		{"watch", "what the service watches by: windows of the errors of a profile with waves, tune.Quiet, in both directions", steps100(2, 20), stream(watch)},
 	}
 }
 
@@ -150,6 +153,39 @@ func surprise(values []float64) func(float64) []int {
 			} else if z > threshold {
 				alarms = append(alarms, i)
 				quiet = surpriseQuiet
+			}
+		}
+		return alarms
+	}
+}
+
+// watch gives a series to the service's watch as what it is made for: intervals of five
+// minutes, logarithms. A series may have zeros and less, so the inverse hyperbolic sine
+// takes the logarithm's place, of multiples of the mean size of the part for learning.
+// An alarm lasts until the windows are below the threshold again.
+func watch(values []float64) func(float64) []int {
+	const interval = 5 * time.Minute
+	size := 0.0
+	learning := values[:int(probation*float64(len(values)))]
+	for _, x := range learning {
+		size += math.Abs(x) / float64(len(learning))
+	}
+	if size == 0 {
+		size = 1
+	}
+	profile, up := tune.Quiet(interval)
+	_, down := tune.Quiet(interval)
+	scores := make([]float64, len(values))
+	for i, x := range values {
+		s := profile.Add(float64(i)*interval.Hours(), math.Asinh(x/size))
+		up.Add(s)
+		down.Add(stat.Scored{Score: -s.Score, Above: -s.Above})
+		scores[i] = max(up.Found().Value, down.Found().Value)
+	}
+	return func(threshold float64) (alarms []int) {
+		for i, z := range scores {
+			if z >= threshold && (i == 0 || scores[i-1] < threshold) {
+				alarms = append(alarms, i)
 			}
 		}
 		return alarms
