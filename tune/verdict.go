@@ -305,11 +305,14 @@ func (r *Rollout) cycleTime(share float64) time.Duration {
 
 // left returns how much of the budget is left for the stage under way, and
 // whether there is one. Half of it is kept for the last stage, which alone can
-// promote.
+// promote, and no less than that takes.
 func (r *Rollout) left(now time.Duration) (time.Duration, bool) {
 	left := r.opts.Limits.Budget - (now - r.start)
 	if !r.last() {
-		left -= r.opts.Limits.Budget / 2
+		stages := r.opts.Preset.Stages
+		last := stages[len(stages)-1]
+		least := time.Duration(last.MinCycles) * r.cycleTime(last.Share)
+		left -= max(r.opts.Limits.Budget/2, least+least/8) // blocks may take longer than those so far
 	}
 	return left, r.opts.Limits.Budget > 0
 }

@@ -148,7 +148,20 @@ type watched struct {
 	last    float64 // the loss against the profile
 	told    bool
 	trend   trend
+	unusual stat.Surprise
+	strange float64 // what it says
+	calm    int     // intervals since a loss that would be worth a reason
 }
+
+// The spans of what is unusual, in intervals: those by which shoal tune detect rates it.
+const (
+	unusualShort = 10
+	unusualLong  = 2016
+)
+
+// UnusualLimit is the Gauge.Unusual above which somebody should look, the threshold that
+// is best on labelled series (shoal tune detect).
+const UnusualLimit = 5.6
 
 // pattern is one histogram.
 type pattern struct {
@@ -214,6 +227,11 @@ func (w *Watch) Tell(o Observation) []Trigger {
 			out = append(out, t)
 		}
 	}
+	if len(o.Values) == 0 { // nothing is known of the network as a whole
+		for i := range w.metrics {
+			w.metrics[i].strange = 0
+		}
+	}
 	if t, ok := w.load(o); ok {
 		out = append(out, t)
 	}
@@ -245,15 +263,20 @@ func (w *Watch) metric(i int, o Observation) (Trigger, bool) {
 	if m.told {
 		return w.forecast(m, i, o)
 	}
-	scored := m.profile.Add(o.At.Hours(), w.cfg.Metrics[i].worse(x))
+	loss := w.cfg.Metrics[i].worse(x)
+	m.strange = m.unusual.Add(loss)
+	scored := m.profile.Add(o.At.Hours(), loss)
 	if m.profile.Effective() < leastEffective {
 		return w.forecast(m, i, o)
 	}
 	m.last = scored.Above
+	if m.calm++; m.last > m.scan.Least {
+		m.calm = 0
+	}
 	if !m.scan.Add(scored) {
 		return w.forecast(m, i, o)
 	}
-	m.told = true
+	m.told, m.strange = true, 0
 	name, found := w.cfg.Metrics[i].Name, m.scan.Found()
 	return Trigger{
 		Kind: TriggerLoss, At: o.At, What: name, Value: found.Value, Limit: m.scan.Limit,
@@ -311,6 +334,8 @@ func (m *watched) begin(cfg *WatchConfig) {
 	m.scan.Least = math.Log1p(cfg.Loss)
 	m.scan.Limit = stat.ScanLimit(scan.Shortest, scan.Longest, float64(cfg.FalseEvery)/float64(cfg.Interval))
 	m.last, m.told, m.trend = 0, false, trend{}
+	m.unusual = stat.Surprise{Short: unusualShort, Long: unusualLong}
+	m.strange, m.calm = 0, unusualShort
 }
 
 // pattern looks at one histogram against that of the first windows.
@@ -389,6 +414,10 @@ type Gauge struct {
 	Value float64 `json:"value"` // standard errors or stability index
 	Limit float64 `json:"limit"`
 	Loss  float64 `json:"loss"` // of the last interval against the level, as a share; 0 for histograms
+	// Unusual is how many standard errors the changes of the last intervals are larger than
+	// those before (stat.Surprise); 0 if none of them was worth a reason, and for
+	// histograms. It is no reason to tune: what comes and goes is for a person.
+	Unusual float64 `json:"unusual"`
 }
 
 // Gauges returns all of them.
@@ -396,7 +425,11 @@ func (w *Watch) Gauges() []Gauge {
 	out := []Gauge{}
 	for i := range w.metrics {
 		m := &w.metrics[i]
-		out = append(out, Gauge{Name: w.cfg.Metrics[i].Name, Value: m.scan.Found().Value, Limit: m.scan.Limit, Loss: math.Expm1(m.last)})
+		g := Gauge{Name: w.cfg.Metrics[i].Name, Value: m.scan.Found().Value, Limit: m.scan.Limit, Loss: math.Expm1(m.last)}
+		if m.calm < unusualShort {
+			g.Unusual = m.strange
+		}
+		out = append(out, g)
 	}
 	for i := range w.traffic {
 		out = append(out, Gauge{Name: w.cfg.Traffic[i], Value: w.traffic[i].index, Limit: stabilityLimit})

@@ -97,6 +97,31 @@ func TestWatchFlawless(t *testing.T) {
 	}
 }
 
+// TestWatchUnusual: an outburst is unusual and no reason, as is one for the better neither.
+func TestWatchUnusual(t *testing.T) {
+	for name, size := range map[string]float64{"worse": 0.1, "better": -0.1, "small": 0.03} {
+		dice, w := stat.NewStream(7, "test.unusual"), watch(t, 0)
+		most := 0.0
+		for i := range 700 {
+			x := 0.01 * dice.NormFloat64()
+			if i == 600 || i == 601 {
+				x += size
+			}
+			if n, got := tellWatch(w, 1, func(int) float64 { return x }, 0.99, nil); n > 0 {
+				t.Errorf("%s: %+v", name, got)
+			}
+			if g := w.Gauges()[0].Unusual; i >= 600 {
+				most = max(most, g)
+			} else if g > UnusualLimit {
+				t.Errorf("%s: %.1f in peace, after %d intervals", name, g, i)
+			}
+		}
+		if found := most > UnusualLimit; found != (name == "worse") {
+			t.Errorf("%s: %.1f at most", name, most)
+		}
+	}
+}
+
 // TestWatchTraffic: a new pattern is told in its third window, once; members and the
 // declared configuration, too.
 func TestWatchTraffic(t *testing.T) {

@@ -44,8 +44,8 @@ func newFleetView(head *fleet.Coordinator, preset string) *fleetView {
 	return &fleetView{head: head, preset: p, began: now, id: now.Format("20060102-150405"), counted: [2]int{-1, 0}}
 }
 
-// look brings the board up to date.
-func (v *fleetView) look(b *web.Board) {
+// look brings the board up to date, and raises what a person should look at.
+func (v *fleetView) look(b *web.Board, l *alarms) {
 	if v == nil {
 		return
 	}
@@ -61,6 +61,7 @@ func (v *fleetView) look(b *web.Board) {
 	v.cycle(b, &s)
 	b.Put(v.run(&s))
 	if set := dht.Knobs(); s.Standing == rules.Leading {
+		raiseFleet(l, &s)
 		good, _ := set.Parse(set.Default(), s.Changes) // the coordinator's own words
 		b.Put(knobsOf(set, good, good))
 	}

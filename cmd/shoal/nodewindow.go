@@ -30,6 +30,9 @@ type nodeWindow struct {
 	seen    map[string]bool // lookups of the last look
 	changes uint64
 	newest  dht.Change
+	alarms  alarms
+	crowded counted
+	refused counted
 }
 
 // openNodeWindow opens the window of shoal node, nil if none is wanted.
@@ -69,7 +72,9 @@ func (n *nodeWindow) look(b *web.Board) {
 	n.sample(b, in, now.Sub(n.at))
 	n.putLookups(b, in)
 	n.putChanges(b, in)
-	n.fleet.look(b)
+	n.fleet.look(b, &n.alarms)
+	n.raiseHealth(&in.Health, time.Duration(in.UpS*float64(time.Second)), now)
+	b.Put(n.alarms.part())
 	n.at, n.last = now, in.Health
 }
 

@@ -115,33 +115,10 @@ func (u *upWindow) limits(s *pilot.Snapshot) web.Limits {
 	return out
 }
 
-// watch folds what a person should look at: one line for a cause.
+// watch is what a person should look at: one line for a cause.
 func (u *upWindow) watch(s *pilot.Snapshot) web.Alarms {
-	standing := map[string]bool{}
-	raise := func(id, severity, text string, count int) {
-		standing[id] = true
-		old, known := u.alarms[id]
-		if !known {
-			old.Since = time.Now().UTC()
-		}
-		u.alarms[id] = web.Alarm{ID: id, Severity: severity, Text: text, Since: old.Since, Count: count}
-	}
 	if s.Error != "" {
-		raise("failed", "critical", "The run failed: "+s.Error, 1)
-	}
-	if r := s.Rollout; r != nil {
-		if r.Decision == tune.RolledBack {
-			raise("rolled_back", "warning", "Rolled back: "+r.Why, 1)
-		}
-		if r.State == tune.StateEnded && !r.Confirmed {
-			raise("unconfirmed", "critical", "Not all peers acknowledged the decision in time", 1)
-		}
-		if r.Waits != "" {
-			raise("waits", "warning", "The rollout waits for approval: "+r.Waits, 1)
-		}
-		if r.Repeats > 0 {
-			raise("lag", "warning", "Cycles were done again because this machine lagged: its own load hides the network's", r.Repeats)
-		}
+		u.alarms.raise("failed", critical, "The run failed: "+s.Error, 1)
 	}
 	down := 0
 	for _, p := range u.live.Peers() {
@@ -150,17 +127,16 @@ func (u *upWindow) watch(s *pilot.Snapshot) web.Alarms {
 		}
 	}
 	if down > 0 && s.Phase != pilot.PhaseClosing && s.Phase != pilot.PhaseEnded {
-		raise("down", "critical", "Peers do not answer", down)
+		u.alarms.raise("down", critical, "Peers do not answer", down)
 	}
-	out := web.Alarms{Alarms: []web.Alarm{}}
-	for _, id := range []string{"failed", "down", "unconfirmed", "rolled_back", "waits", "lag"} {
-		if standing[id] {
-			out.Alarms = append(out.Alarms, u.alarms[id])
-		} else {
-			delete(u.alarms, id)
-		}
+	raiseRollout(&u.alarms, s.Rollout)
+	if r := s.Rollout; r != nil && r.Repeats > 0 {
+		u.alarms.raise("lag", warning, "Cycles were done again because this machine lagged: its own load hides the network's", r.Repeats)
 	}
-	return out
+	if v := s.Service; v != nil {
+		raiseUnusual(&u.alarms, v.Gauges)
+	}
+	return u.alarms.part()
 }
 
 // search is the part Search.

@@ -33,7 +33,7 @@ type upWindow struct {
 	notes   []web.Note
 	cycles  uint64
 	units   [2]int // stage and cycles of the last cycle that was shown
-	alarms  map[string]web.Alarm
+	alarms  alarms
 	fleetAt time.Time
 	lookups uint64
 	trigger string            // why it tunes
@@ -69,7 +69,7 @@ func (a *app) openUpWindow(f upFlags, cfg *pilot.Config) (*upWindow, error) {
 		return nil, nil
 	}
 	cfg.Live = pilot.NewLive()
-	u := &upWindow{live: cfg.Live, cfg: *cfg, preset: tune.Bench(), flags: f, trigger: "ordered on the command line", alarms: map[string]web.Alarm{}, units: [2]int{-1, 0}}
+	u := &upWindow{live: cfg.Live, cfg: *cfg, preset: tune.Bench(), flags: f, trigger: "ordered on the command line", units: [2]int{-1, 0}}
 	if cfg.Preset.Name != "" {
 		u.preset = cfg.Preset
 	}

@@ -56,6 +56,7 @@ type Status struct {
 	State     tune.ServiceState `json:"state"`
 	Rollout   *tune.Report      `json:"rollout"`
 	RatePerS  float64           `json:"lookups_per_s"`
+	Gauges    []tune.Gauge      `json:"gauges"`    // how near what is watched is to a reason
 	Journal   []string          `json:"journal"`   // the last entries
 	Discarded map[string]int    `json:"discarded"` // reports, by why
 	Bulletin  fleet.Rank        `json:"bulletin"`

@@ -242,14 +242,14 @@ func (r *reign) status() *Status {
 	now := wall()
 	s := &Status{
 		Standing: fleet.Leading, Term: r.term, Peers: r.peers(now), Good: r.good.Hash(),
-		Changes: fleet.Changes(r.good.Set().Default(), r.good), Runs: r.intake.Good(now), Journal: []string{}, Discarded: maps.Clone(r.discarded),
+		Changes: fleet.Changes(r.good.Set().Default(), r.good), Runs: r.intake.Good(now), Journal: []string{}, Discarded: maps.Clone(r.discarded), Gauges: []tune.Gauge{},
 		Bulletin: fleet.Rank{Term: r.term, Holder: r.c.member.self, Number: r.number},
 	}
 	if r.trial != nil {
 		s.Refusing, _, s.Why = r.intake.Refusing(now, r.trial.CandidateHash)
 	}
 	if c := r.conductor; c != nil {
-		s.State, s.RatePerS = c.service.State(), c.rate
+		s.State, s.RatePerS, s.Gauges = c.service.State(), c.rate, c.service.Watch().Gauges()
 		if rollout := c.service.Rollout(); rollout != nil {
 			report := rollout.Report()
 			s.Rollout = &report

@@ -18,7 +18,7 @@ func Detectors() []Detector {
 		{"windowed_gaussian", "improbable by a normal distribution of the last 6,400 (the benchmark's own baseline)", tails(), stream(windowedGaussian)},
 		{"cusum", "a cumulative sum, outliers not cut: AR(1) errors on a self-starting scale, both directions, begun anew after an alarm", steps100(3, 60), stream(cusum)},
 		{"surprise", "stat.Surprise: how far the last ten errors of an AR(1) forecast are above those of the week before", steps100(2, 40), stream(surprise)},
-		{"watch", "what the service watches by: windows of the errors of a profile with waves, tune.Quiet, in both directions", steps100(2, 20), stream(watch)},
+		{"watch", "what the service watches by: windows of the errors of a profile with waves, tune.Quiet, in both directions", steps100(2, 10), stream(watch)},
 	}
 }
 

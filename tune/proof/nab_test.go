@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"testing"
+
+	"github.com/shoalnet/shoal/stat"
 )
 
 // hundred has a window from 50 to 59 of a hundred places; the first 15 do not count.
@@ -54,9 +56,9 @@ func TestNABRules(t *testing.T) {
 
 // A step is noticed by all that remember what was before, and by none before it, once they know what is usual.
 func TestDetectorsSeeAStep(t *testing.T) {
-	values := make([]float64, 600)
+	values, dice := make([]float64, 600), stat.NewStream(1, "test.step")
 	for i := range values {
-		values[i] = math.Sin(float64(i) * 12.9898) // noise of a kind
+		values[i] = dice.NormFloat64()
 		if i >= 500 {
 			values[i] += 30
 		}
@@ -64,7 +66,11 @@ func TestDetectorsSeeAStep(t *testing.T) {
 	for _, d := range Detectors() {
 		threshold := d.Thresholds[len(d.Thresholds)/2]
 		alarms := slices.DeleteFunc(d.Listen(&Series{Values: values})(threshold), func(i int) bool { return i < probationMost/10 })
-		if len(alarms) == 0 || alarms[0] < 500 || alarms[0] > 505 {
+		late := 505
+		if d.Name == "watch" {
+			late = 510 // its shortest window has six numbers
+		}
+		if len(alarms) == 0 || alarms[0] < 500 || alarms[0] > late {
 			t.Errorf("%s at %v: %v", d.Name, threshold, alarms)
 		}
 	}
