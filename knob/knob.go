@@ -77,6 +77,9 @@ const (
 // String returns the scope in lower case.
 func (s Scope) String() string { return [...]string{"request", "node", "network"}[s] }
 
+// Resources are what a knob may cost. Soft constraints bind them (tune.Soft).
+var Resources = []string{"memory", "processor", "bytes", "disk"}
+
 // Knob declares one tunable. Min, Max and Default of a Duration are in
 // nanoseconds, of an Enum indices into Choices.
 type Knob struct {
@@ -93,6 +96,8 @@ type Knob struct {
 	Apply   Apply
 	Scope   Scope
 	Guards  []string // metrics that must not get worse when it moves
+	Costs   []string // the Resources of which a larger value takes more, or less with a "-" before it
+	Step    float64  // the most that it may change at once, see Toward; 0 is DefaultStep
 	Doc     string   // one line
 	Source  string   // where the default comes from
 }
@@ -211,6 +216,10 @@ func (k *Knob) check() error {
 		return fmt.Errorf("knob %s: an enum needs two choices or more", k.Name)
 	case k.Kind != Enum && !(k.Min < k.Max): // also catches NaN
 		return fmt.Errorf("knob %s: empty range %v to %v", k.Name, k.Min, k.Max)
+	case k.Step != 0 && !(k.Step > 1):
+		return fmt.Errorf("knob %s: a step of %v: want a factor above 1", k.Name, k.Step)
+	case slices.ContainsFunc(k.Costs, func(c string) bool { return !slices.Contains(Resources, strings.TrimPrefix(c, "-")) }):
+		return fmt.Errorf("knob %s: costs %v: want some of %v", k.Name, k.Costs, Resources)
 	case k.Scale == Log && (k.Min < 0 || k.Min == 0 && k.Zero == ""):
 		return fmt.Errorf("knob %s: a log scale needs a positive minimum, or a meaning of zero", k.Name)
 	}

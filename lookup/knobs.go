@@ -31,17 +31,17 @@ func Knobs() []knob.Knob {
 	return append([]knob.Knob{
 		{
 			Name: "lookup.alpha", Unit: "requests", Kind: knob.Int, Scale: knob.Log, Min: 1, Max: 32, Default: "5", Stock: "10",
-			Guards: guards, Doc: "requests in flight at once",
+			Guards: guards, Costs: []string{"bytes", "processor"}, Doc: "requests in flight at once",
 			Source: "Kademlia paper: 3; go-libp2p-kad-dht: 10",
 		},
 		{
 			Name: "lookup.alpha_first", Unit: "requests", Kind: knob.Int, Scale: knob.Log, Min: 1, Max: 32, Default: "3", Stock: "10",
-			Guards: guards, Doc: "requests in flight at once in a lookup that ends as soon as somebody has what is looked for, if alpha is not less",
+			Guards: guards, Costs: []string{"bytes", "processor"}, Doc: "requests in flight at once in a lookup that ends as soon as somebody has what is looked for, if alpha is not less",
 			Source: "ours: each more is a message that nobody waits for",
 		},
 		{
 			Name: "lookup.strangers", Unit: "requests", Kind: knob.Int, Min: 0, Max: 32, Default: "6", Stock: "0",
-			Guards: guards, Zero: "alpha_first always holds",
+			Guards: guards, Zero: "alpha_first always holds", Costs: []string{"bytes", "processor"},
 			Doc: "requests beyond alpha_first, to peers that others named and that are near enough to have what is looked for (see sure): " +
 				"which of them is fast nobody knows, and those that are slow are taken back before their request has left",
 			Source: "ours",
@@ -55,7 +55,7 @@ func Knobs() []knob.Knob {
 		},
 		{
 			Name: "lookup.cover", Unit: "k", Kind: knob.Float, Min: 0, Max: 4, Default: "1", Stock: "0",
-			Guards: guards, Zero: "no request is taken back before the end",
+			Guards: guards, Zero: "no request is taken back before the end", Costs: []string{"bytes"},
 			Doc: "a request that still waits for its session is taken back once so many times k nearer peers are known that have not failed, " +
 				"and a fifth of them have shown that they live; less than 1 is 1: a request would be made and taken back over and over",
 			Source: "ours",
@@ -71,21 +71,21 @@ func Knobs() []knob.Knob {
 		},
 		{
 			Name: "lookup.sure", Kind: knob.Float, Min: 0, Max: 8, Default: "1.3", Stock: "0",
-			Guards: guards, Zero: "alpha always holds",
+			Guards: guards, Zero: "alpha always holds", Costs: []string{"bytes", "processor"},
 			Doc: "a candidate nearer than this many times the expected distance of the k-th nearest peer will be asked in any case, " +
 				"and is asked at once, beyond alpha",
 			Source: "ours",
 		},
 		{
 			Name: "lookup.answers", Kind: knob.Float, Min: 0, Max: 1, Default: "0.5", Stock: "0",
-			Guards: guards, Zero: "all must have answered",
+			Guards: guards, Zero: "all must have answered", Costs: []string{"bytes"},
 			Doc: "share of the k nearest that must have answered before a lookup for peers ends; " +
 				"of the others it is enough that a session was set up, which shows that they live",
 			Source: "ours; go-libp2p-kad-dht ends with 3 answers and does not know whether the others live",
 		},
 		{
 			Name: "lookup.refill", Unit: "peers", Kind: knob.Int, Min: 0, Max: 20, Default: "8",
-			Guards: guards, Doc: "peers beyond the k nearest that are asked where nearer ones fail", Source: "ours",
+			Guards: guards, Costs: []string{"bytes"}, Doc: "peers beyond the k nearest that are asked where nearer ones fail", Source: "ours",
 		},
 	}, append(doubts(guards), deadlines(guards)...)...)
 }
@@ -102,13 +102,13 @@ func doubts(guards []string) []knob.Knob {
 		},
 		{
 			Name: "lookup.disjoint", Unit: "paths", Kind: knob.Int, Min: 1, Max: MaxDisjoint, Default: "1",
-			Guards: guards, Doc: "paths that have no peer in common, so that one that lies spoils one of them: " +
+			Guards: guards, Costs: []string{"bytes", "processor"}, Doc: "paths that have no peer in common, so that one that lies spoils one of them: " +
 				"a lookup costs up to as many times the messages",
 			Source: "S/Kademlia paper, section 4.4; 1 in go-libp2p-kad-dht",
 		},
 		{
 			Name: "lookup.edge", Unit: "requests", Kind: knob.Int, Min: 0, Max: 8, Default: "1", Stock: "0",
-			Guards: guards, Zero: "nor is who takes the place of a dead peer asked for its own neighbours",
+			Guards: guards, Zero: "nor is who takes the place of a dead peer asked for its own neighbours", Costs: []string{"bytes"},
 			Doc: "requests for the neighbours of peers at the far end of a result, where dead ones may have hidden others", Source: "ours",
 		},
 	}
@@ -120,12 +120,12 @@ func deadlines(guards []string) []knob.Knob {
 	return []knob.Knob{
 		{
 			Name: "lookup.soft_factor", Kind: knob.Float, Min: 0, Max: 8, Default: "2", Stock: "0",
-			Guards: guards, Zero: "no soft deadline: a silent peer holds its place until the hard one",
+			Guards: guards, Zero: "no soft deadline: a silent peer holds its place until the hard one", Costs: []string{"-bytes"},
 			Doc: "a request later than this many times its predicted answer time gives up its place", Source: "ours",
 		},
 		{
 			Name: "lookup.soft_slack", Kind: knob.Duration, Scale: knob.Log, Min: ms, Max: 1000 * ms, Default: "50ms",
-			Guards: guards, Doc: "added to every soft deadline", Source: "ours",
+			Guards: guards, Costs: []string{"-bytes"}, Doc: "added to every soft deadline", Source: "ours",
 		},
 		{
 			Name: "lookup.hard", Kind: knob.Duration, Scale: knob.Log, Min: 100 * ms, Max: 60000 * ms, Default: "5s", Stock: "10s",

@@ -67,11 +67,11 @@ func Knobs() []knob.Knob {
 	return []knob.Knob{
 		{
 			Name: "node.pending", Unit: "requests", Kind: knob.Int, Scale: knob.Log, Min: 16, Max: 65536, Default: "1024",
-			Apply: knob.Restart, Scope: knob.Node, Doc: "requests that may await the world's answer at once", Source: "ours: a bound",
+			Apply: knob.Restart, Scope: knob.Node, Costs: []string{"memory"}, Doc: "requests that may await the world's answer at once", Source: "ours: a bound",
 		},
 		{
 			Name: "node.inbox", Unit: "requests", Kind: knob.Int, Scale: knob.Log, Min: 1, Max: 65536, Default: "1024",
-			Scope: knob.Node, Doc: "inbound requests that may wait; more are refused", Source: "ours: a bound",
+			Scope: knob.Node, Costs: []string{"memory"}, Doc: "inbound requests that may wait; more are refused", Source: "ours: a bound",
 		},
 	}
 }

@@ -21,15 +21,15 @@ func Knobs() []knob.Knob {
 	return []knob.Knob{
 		{
 			Name: "store.compression_level", Kind: knob.Int, Min: 0, Max: 4, Default: "0", Zero: "records are kept as they are",
-			Apply: knob.Hot, Scope: knob.Request, Doc: "zstd level of records on disk, from fastest to best", Source: spec,
+			Apply: knob.Hot, Scope: knob.Request, Costs: []string{"processor", "-disk"}, Doc: "zstd level of records on disk, from fastest to best", Source: spec,
 		},
 		{
 			Name: "store.compression_min", Unit: "bytes", Kind: knob.Int, Scale: knob.Log, Min: 32, Max: 65536, Default: "128",
-			Apply: knob.Hot, Scope: knob.Request, Doc: "records that are shorter are kept as they are", Source: "a frame and its head take about 25 bytes",
+			Apply: knob.Hot, Scope: knob.Request, Costs: []string{"-processor", "disk"}, Doc: "records that are shorter are kept as they are", Source: "a frame and its head take about 25 bytes",
 		},
 		{
 			Name: "store.compression_window", Unit: "bytes", Kind: knob.Int, Scale: knob.Log, Min: zstd.MinWindowSize, Max: maxWindow, Default: "65536",
-			Apply: knob.Hot, Scope: knob.Request, Doc: "how far back in a record repetitions are looked for; rounded down to a power of two", Source: spec,
+			Apply: knob.Hot, Scope: knob.Request, Costs: []string{"memory", "-disk"}, Doc: "how far back in a record repetitions are looked for; rounded down to a power of two", Source: spec,
 		},
 	}
 }

@@ -38,7 +38,7 @@ func Knobs() []knob.Knob {
 	return []knob.Knob{
 		{
 			Name: "table.shape", Unit: "peers", Kind: knob.Vector, Scale: knob.Log, Min: 1, Max: 256, Default: "20",
-			Scope: knob.Network, Guards: guards,
+			Scope: knob.Network, Guards: guards, Costs: []string{"memory", "bytes"},
 			Doc:    "places in bucket 0, 1, 2, ...: the far half of the space first; the last holds for all that follow",
 			Source: "Kademlia paper, section 2.2, k = 20",
 		},
@@ -55,13 +55,13 @@ func Knobs() []knob.Knob {
 		},
 		{
 			Name: "table.spares", Unit: "peers", Kind: knob.Int, Scale: knob.Log, Min: 0, Max: 1024, Default: "64",
-			Scope: knob.Node, Zero: "no replacement cache",
+			Scope: knob.Node, Zero: "no replacement cache", Costs: []string{"memory"},
 			Doc:    "peers beside the members that a bucket remembers, with what they answered",
 			Source: "Kademlia paper, section 4.1, replacement cache; the size is ours",
 		},
 		{
 			Name: "table.soft", Kind: knob.Float, Min: 0, Max: 4, Default: "0",
-			Scope: knob.Node, Guards: guards, Zero: "a bucket never has more places than its size",
+			Scope: knob.Node, Guards: guards, Zero: "a bucket never has more places than its size", Costs: []string{"memory"},
 			Doc:    "places above its size that a bucket may have while memory is idle, as a share of it; they go as memory gets scarce",
 			Source: "ours",
 		},
@@ -82,19 +82,19 @@ func Knobs() []knob.Knob {
 		},
 		{
 			Name: "table.probe_budget", Unit: "bytes/s", Kind: knob.Float, Scale: knob.Log, Min: 0, Max: 2000, Default: "40", Stock: "0",
-			Scope: knob.Node, Zero: "none", Guards: []string{"bytes"},
+			Scope: knob.Node, Zero: "none", Guards: []string{"bytes"}, Costs: []string{"bytes"},
 			Doc:    "what may be spent on probes, of doubtful members and of spares whose answer time is not known in turn",
 			Source: "Accordion (NSDI 2005): a budget in bytes; ours: 16 samples a bucket gain most of the latency",
 		},
 		{
 			Name: "table.stale", Kind: knob.Float, Scale: knob.Log, Min: 0, Max: 0.5, Default: "0.003", Stock: "0",
-			Scope: knob.Node, Zero: "members are probed after table.probe_after, however old they are", Guards: []string{"bytes", "success"},
+			Scope: knob.Node, Zero: "members are probed after table.probe_after, however old they are", Guards: []string{"bytes", "success"}, Costs: []string{"-bytes"},
 			Doc:    "share of the members that may be gone, by their ages and silences, before doubtful ones are probed",
 			Source: "ours; the survival model is that of Accordion (NSDI 2005), section 4.3, with a tail that is learned",
 		},
 		{
 			Name: "table.probe_after", Kind: knob.Duration, Scale: knob.Log, Min: float64(10 * time.Second), Max: float64(6 * time.Hour), Default: "10m", Stock: "43m0s",
-			Scope: knob.Node, Guards: []string{"bytes"}, Doc: "silence after which a member is asked whether it still answers; not used with table.stale",
+			Scope: knob.Node, Guards: []string{"bytes"}, Costs: []string{"-bytes"}, Doc: "silence after which a member is asked whether it still answers; not used with table.stale",
 			Source: "go-libp2p-kad-dht: ln(1/20)/ln(1-10/20) x 10 min",
 		},
 	}

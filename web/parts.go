@@ -335,17 +335,19 @@ type Knobs struct {
 
 // Knob is a tunable.
 type Knob struct {
-	Name      string `json:"name"`
-	Kind      string `json:"kind"`
-	Unit      string `json:"unit"`
-	Range     string `json:"range"`
-	Incumbent string `json:"incumbent" doc:"value in force"`
-	Candidate string `json:"candidate,omitempty" doc:"value of the candidate where it differs"`
-	Default   string `json:"default"`
-	Stock     string `json:"stock"`
-	Apply     string `json:"apply" enum:"hot,restart,ordered"`
-	Scope     string `json:"scope" enum:"request,node,network"`
-	Doc       string `json:"doc"`
+	Name      string   `json:"name"`
+	Kind      string   `json:"kind"`
+	Unit      string   `json:"unit"`
+	Range     string   `json:"range"`
+	Incumbent string   `json:"incumbent" doc:"value in force"`
+	Candidate string   `json:"candidate,omitempty" doc:"value of the candidate where it differs"`
+	Default   string   `json:"default"`
+	Stock     string   `json:"stock"`
+	Apply     string   `json:"apply" enum:"hot,restart,ordered"`
+	Scope     string   `json:"scope" enum:"request,node,network"`
+	Step      string   `json:"step" doc:"the most that it may change at once, in words"`
+	Costs     []string `json:"costs" doc:"resources of which a larger value takes more, or less with a minus"`
+	Doc       string   `json:"doc"`
 }
 
 // Health is how a peer is.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
@@ -46,6 +47,8 @@ type knobRow struct {
 	Scope   string   `json:"scope"`
 	Zero    string   `json:"zero"`
 	Guards  []string `json:"guards"`
+	Costs   []string `json:"costs"`
+	Step    string   `json:"step"`
 	Doc     string   `json:"doc"`
 	Source  string   `json:"source"`
 }
@@ -91,7 +94,7 @@ func knobRows(set *knob.Set) []knobRow {
 		rows = append(rows, knobRow{
 			Name: k.Name, Kind: k.Kind.String(), Unit: k.Unit, Range: knobRange(k), Scale: k.Scale.String(),
 			Default: ours.Text(k.Name), Stock: stock.Text(k.Name), Apply: k.Apply.String(), Scope: k.Scope.String(),
-			Zero: k.Zero, Guards: append([]string{}, k.Guards...), Doc: k.Doc, Source: k.Source,
+			Zero: k.Zero, Guards: append([]string{}, k.Guards...), Costs: append([]string{}, k.Costs...), Step: knobStep(&k), Doc: k.Doc, Source: k.Source,
 		})
 	}
 	return rows
@@ -111,6 +114,18 @@ func knobRange(k knob.Knob) string {
 	return number(k.Min) + " to " + number(k.Max)
 }
 
+// knobStep is the most that a knob may change at once, in words.
+func knobStep(k *knob.Knob) string {
+	step := strconv.FormatFloat(cmp.Or(k.Step, knob.DefaultStep), 'g', -1, 64)
+	switch {
+	case k.Kind == knob.Enum:
+		return "any"
+	case k.Scale == knob.Log:
+		return "times " + step
+	}
+	return "times " + step + " or a tenth of the range"
+}
+
 // explained returns the doc with what zero means.
 func (r knobRow) explained() string {
 	if r.Zero == "" {
@@ -125,10 +140,12 @@ Everything that can be tuned. Written by ` + "`shoal knobs --markdown`" + `; a t
 
 **stock** is the value of go-libp2p-kad-dht v0.42.1, **default** is ours. **apply** says how a change takes effect on a
 running peer: hot is at once. **scope** says whom it touches, and so what an experiment splits into arms: lookups
-(request), peers (node), or clusters and time blocks (network).
+(request), peers (node), or clusters and time blocks (network). **step** is the most that a fleet changes at once, up or
+down. **guards** are what must not get worse. **costs** are what a larger value takes more of, or less with a minus: soft
+constraints hold a candidate to 80 % of the memory, 85 % of the processors, and a tenth more of all together than the baseline.
 
-| name | kind | unit | range | scale | default | stock | apply | scope | doc | source |
-|---|---|---|---|---|---|---|---|---|---|---|
+| name | kind | unit | range | scale | step | default | stock | apply | scope | guards | costs | doc | source |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 `
 
 func writeKnobPage(w io.Writer, rows []knobRow) error {
@@ -138,7 +155,8 @@ func writeKnobPage(w io.Writer, rows []knobRow) error {
 	for _, r := range rows {
 		page.WriteString("|")
 		for _, text := range []string{
-			"`" + r.Name + "`", r.Kind, r.Unit, r.Range, r.Scale, r.Default, r.Stock, r.Apply, r.Scope, r.explained(), r.Source,
+			"`" + r.Name + "`", r.Kind, r.Unit, r.Range, r.Scale, r.Step, r.Default, r.Stock, r.Apply, r.Scope,
+			strings.Join(r.Guards, ", "), strings.Join(r.Costs, ", "), r.explained(), r.Source,
 		} {
 			fmt.Fprintf(&page, " %s |", cell.Replace(text))
 		}

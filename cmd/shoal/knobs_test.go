@@ -51,8 +51,8 @@ func TestKnobsAgree(t *testing.T) {
 
 func TestKnobRows(t *testing.T) {
 	set, err := knob.NewSet([]knob.Knob{
-		{Name: "a.int", Unit: "peers", Min: 1, Max: 256, Default: "20", Stock: "10", Doc: "an int"},
-		{Name: "a.wait", Kind: knob.Duration, Max: float64(time.Minute), Default: "1s", Zero: "for ever", Doc: "a wait"},
+		{Name: "a.int", Unit: "peers", Min: 1, Max: 256, Default: "20", Stock: "10", Guards: []string{"latency"}, Costs: []string{"memory", "-bytes"}, Doc: "an int"},
+		{Name: "a.wait", Kind: knob.Duration, Scale: knob.Log, Step: 1.5, Max: float64(time.Minute), Default: "1s", Zero: "for ever", Doc: "a wait"},
 		{Name: "a.word", Kind: knob.Enum, Scale: knob.Index, Choices: []string{"x|y", "z"}, Default: "z", Scope: knob.Network, Doc: "a word", Source: "[1]"},
 		{Name: "a.share", Kind: knob.Float, Max: 0.5, Default: "0.25", Doc: "a share"},
 	})
@@ -63,10 +63,10 @@ func TestKnobRows(t *testing.T) {
 	if err := writeKnobPage(&page, knobRows(set)); err != nil {
 		t.Fatal(err)
 	}
-	want := "| `a.int` | int | peers | 1 to 256 | linear | 20 | 10 | hot | request | an int |  |\n" +
-		"| `a.wait` | duration |  | 0s to 1m0s | linear | 1s | 1s | hot | request | a wait (0: for ever) |  |\n" +
-		"| `a.word` | enum |  | x\\|y, z | index | z | z | hot | network | a word | [1] |\n" +
-		"| `a.share` | float |  | 0 to 0.5 | linear | 0.25 | 0.25 | hot | request | a share |  |\n"
+	want := "| `a.int` | int | peers | 1 to 256 | linear | times 2 or a tenth of the range | 20 | 10 | hot | request | latency | memory, -bytes | an int |  |\n" +
+		"| `a.wait` | duration |  | 0s to 1m0s | log | times 1.5 | 1s | 1s | hot | request |  |  | a wait (0: for ever) |  |\n" +
+		"| `a.word` | enum |  | x\\|y, z | index | any | z | z | hot | network |  |  | a word | [1] |\n" +
+		"| `a.share` | float |  | 0 to 0.5 | linear | times 2 or a tenth of the range | 0.25 | 0.25 | hot | request |  |  | a share |  |\n"
 	if got := strings.TrimPrefix(page.String(), knobPage); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

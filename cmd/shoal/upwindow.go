@@ -319,7 +319,7 @@ func knobsOf(set *knob.Set, incumbent, candidate knob.Config) web.Knobs {
 	for _, r := range knobRows(set) {
 		k := web.Knob{
 			Name: r.Name, Kind: r.Kind, Unit: r.Unit, Range: r.Range, Incumbent: incumbent.Text(r.Name), Default: r.Default, Stock: r.Stock,
-			Apply: r.Apply, Scope: r.Scope, Doc: r.explained(),
+			Apply: r.Apply, Scope: r.Scope, Step: r.Step, Costs: r.Costs, Doc: r.explained(),
 		}
 		if candidate.Set() != nil && candidate.Text(r.Name) != k.Incumbent {
 			k.Candidate = candidate.Text(r.Name)

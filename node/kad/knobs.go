@@ -12,30 +12,30 @@ func Knobs() []knob.Knob {
 	return []knob.Knob{
 		{
 			Name: "kad.replication", Unit: "peers", Kind: knob.Int, Scale: knob.Log, Min: 1, Max: 64, Default: "20",
-			Scope: knob.Network, Guards: []string{"success", "bytes"},
+			Scope: knob.Network, Guards: []string{"success", "bytes"}, Costs: []string{"memory", "bytes", "disk"}, Step: 1.5,
 			Doc:    "k: peers that store a record, that a lookup finds, and that a reply names",
 			Source: "Kademlia paper, section 2.2",
 		},
 		{
 			Name: "kad.refresh", Kind: knob.Duration, Scale: knob.Log, Min: 0, Max: 24 * hour, Default: "10m",
-			Zero: "no refresh", Scope: knob.Network, Guards: []string{"success", "bytes"},
+			Zero: "no refresh", Scope: knob.Network, Guards: []string{"success", "bytes"}, Costs: []string{"-bytes"},
 			Doc: "pause between two lookups that refresh the same bucket", Source: "go-libp2p-kad-dht: 10 min",
 		},
 		{
 			Name: "kad.refresh_calm", Kind: knob.Duration, Scale: knob.Log, Min: 0, Max: 24 * hour, Default: "1h", Stock: "0s",
-			Zero: "every bucket is refreshed after kad.refresh", Scope: knob.Network, Guards: []string{"success", "bytes"},
+			Zero: "every bucket is refreshed after kad.refresh", Scope: knob.Network, Guards: []string{"success", "bytes"}, Costs: []string{"-bytes"},
 			Doc:    "pause, if longer, between two such lookups of a bucket that is calm: hardly a place wants a peer that lives, hardly a request fails",
 			Source: "Kademlia paper, section 2.3: an hour; the condition is ours",
 		},
 		{
 			Name: "kad.rejoin", Kind: knob.Duration, Scale: knob.Log, Min: 0, Max: 24 * hour, Default: "1m",
-			Zero: "whoever was lost is not tried again", Scope: knob.Node, Guards: []string{"success", "bytes"},
+			Zero: "whoever was lost is not tried again", Scope: knob.Node, Guards: []string{"success", "bytes"}, Costs: []string{"-bytes"},
 			Doc:    "first pause between two tries of a peer to join through, or of a former member, that the table has lost; it doubles up to 16 times that",
 			Source: "ours: so that the halves of a network that was parted find each other again",
 		},
 		{
 			Name: "kad.reprovide", Kind: knob.Duration, Scale: knob.Log, Min: float64(time.Minute), Max: 48 * hour, Default: "22h",
-			Scope: knob.Node, Guards: []string{"success", "bytes"},
+			Scope: knob.Node, Guards: []string{"success", "bytes"}, Costs: []string{"-bytes"},
 			Doc: "pause after which a kept provider record is stored anew", Source: "amino: 22 h, validity 48 h",
 		},
 		{
@@ -52,22 +52,22 @@ func Knobs() []knob.Knob {
 		},
 		{
 			Name: "kad.crowd_score", Kind: knob.Float, Min: 0, Max: 100, Default: "6", Stock: "0",
-			Zero: "a crowd around a key goes unnoticed", Scope: knob.Node, Guards: []string{"success", "bytes"},
+			Zero: "a crowd around a key goes unnoticed", Scope: knob.Node, Guards: []string{"success", "bytes"}, Costs: []string{"-bytes"},
 			Doc:    "minus the decimal logarithm of how likely the distances of the k nearest to a key are, from which on a wider region is taken in",
 			Source: "arXiv:2307.12212; the statistic is ours",
 		},
 		{
 			Name: "kad.crowd_width", Unit: "k", Kind: knob.Int, Min: 1, Max: 8, Default: "3", Stock: "1",
-			Scope: knob.Node, Guards: []string{"bytes"}, Doc: "peers of a wider region that are given or asked for a record, at most so many times k",
+			Scope: knob.Node, Guards: []string{"bytes"}, Costs: []string{"bytes"}, Doc: "peers of a wider region that are given or asked for a record, at most so many times k",
 			Source: "our decision",
 		},
 		{
 			Name: "kad.key_bytes", Unit: "bytes", Kind: knob.Int, Scale: knob.Log, Min: 128, Max: 1 << 16, Default: "1024", Stock: "65536",
-			Scope: knob.Node, Doc: "length of a key that is served", Source: "ours: a bound",
+			Scope: knob.Node, Costs: []string{"memory"}, Doc: "length of a key that is served", Source: "ours: a bound",
 		},
 		{
 			Name: "kad.operations", Unit: "operations", Kind: knob.Int, Scale: knob.Log, Min: 1, Max: 4096, Default: "256",
-			Scope: knob.Node, Doc: "operations of local callers at once; more are turned away", Source: "ours: a bound",
+			Scope: knob.Node, Costs: []string{"memory"}, Doc: "operations of local callers at once; more are turned away", Source: "ours: a bound",
 		},
 	}
 }

@@ -17,28 +17,28 @@ func Knobs() []knob.Knob {
 	return []knob.Knob{
 		{
 			Name: "roster.peers", Unit: "peers", Kind: knob.Int, Scale: knob.Log, Min: 0, Max: 4 * Limit, Default: "0",
-			Apply: knob.Restart, Scope: knob.Network, Guards: guards, Zero: "no roster: the table alone",
+			Apply: knob.Restart, Scope: knob.Network, Guards: guards, Zero: "no roster: the table alone", Costs: []string{"memory", "bytes"},
 			Doc:    "peers of a roster of all; a network with more is left to the table. For a network of one's own; 25000 is a good choice",
 			Source: "Gupta, Liskov and Rodrigues, NSDI 2004; the limit is ours",
 		},
 		{
 			Name: "roster.keepalive", Kind: knob.Duration, Scale: knob.Log, Min: second, Max: 3600 * second, Default: "30s",
-			Scope: knob.Network, Guards: guards, Doc: "silence of a neighbour on the ring after which it is asked whether it is there",
+			Scope: knob.Network, Guards: guards, Costs: []string{"-bytes"}, Doc: "silence of a neighbour on the ring after which it is asked whether it is there",
 			Source: "ours; a departure is known to all about so much later",
 		},
 		{
 			Name: "roster.gather", Kind: knob.Duration, Scale: knob.Log, Min: second / 10, Max: 600 * second, Default: "5s",
-			Scope: knob.Network, Guards: guards, Doc: "for how long news is gathered before it is sent, twice on its way",
+			Scope: knob.Network, Guards: guards, Costs: []string{"-bytes"}, Doc: "for how long news is gathered before it is sent, twice on its way",
 			Source: "NSDI 2004, section 3.2, has 10 to 30 s",
 		},
 		{
 			Name: "roster.compare", Kind: knob.Duration, Scale: knob.Log, Min: second, Max: 86400 * second, Default: "1m0s",
-			Scope: knob.Network, Guards: guards, Doc: "pause between two comparisons with somebody else's roster, which find what was missed",
+			Scope: knob.Network, Guards: guards, Costs: []string{"-bytes"}, Doc: "pause between two comparisons with somebody else's roster, which find what was missed",
 			Source: "ours",
 		},
 		{
 			Name: "roster.checks", Unit: "peers/min", Kind: knob.Float, Scale: knob.Log, Min: 0.1, Max: 600, Default: "6",
-			Scope: knob.Node, Guards: guards, Doc: "peers of which others told that are contacted only to find out whether that is true",
+			Scope: knob.Node, Guards: guards, Costs: []string{"bytes"}, Doc: "peers of which others told that are contacted only to find out whether that is true",
 			Source: "ours: against invented peers and departures",
 		},
 	}

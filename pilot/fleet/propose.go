@@ -129,7 +129,7 @@ func (p *Steps) moved(s tune.Study, good knob.Config, m move) (knob.Config, bool
 			end = k.Min
 		}
 		if k.Zero != "" && end == 0 { // nor to
-			end = good.Number(k.Name) / fleet.Step
+			end = good.Number(k.Name) / knob.DefaultStep
 		}
 		c = fleet.Toward(good, good.WithNumber(k.Name, end), k)
 	}

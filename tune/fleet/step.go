@@ -9,13 +9,6 @@ import (
 	"github.com/shoalnet/shoal/knob"
 )
 
-// Step is the largest change of a knob at once: a factor for logarithmic ones, for
-// linear ones as much up or down, or a tenth of the range where that is more. A
-// choice, and what zero means where it has a meaning of its own, is one step.
-const Step = 2.0
-
-const stepShare = 0.1
-
 // Far returns the first knob that differs by more than a step, and whether there is
 // one.
 func Far(from, to knob.Config) (name string, far bool) {
@@ -27,35 +20,22 @@ func Far(from, to knob.Config) (name string, far bool) {
 	return "", false
 }
 
-// Toward moves one knob as far towards another configuration as a step goes.
+// Toward moves one knob as far towards another configuration as a step goes, each place
+// of a vector by itself.
 func Toward(from, to knob.Config, k knob.Knob) knob.Config {
 	switch k.Kind {
 	case knob.Vector:
 		return from.WithVector(k.Name, towardVector(&k, from.Vector(k.Name), to.Vector(k.Name)))
-	case knob.Enum:
-		return from.WithNumber(k.Name, to.Number(k.Name))
 	default:
-		return from.WithNumber(k.Name, towardNumber(&k, from.Number(k.Name), to.Number(k.Name)))
+		return from.WithNumber(k.Name, k.Toward(from.Number(k.Name), to.Number(k.Name)))
 	}
-}
-
-func towardNumber(k *knob.Knob, from, to float64) float64 {
-	if k.Zero != "" && (from == 0 || to == 0) {
-		return to
-	}
-	low, high := from/Step, from*Step
-	if k.Scale != knob.Log {
-		room := max(math.Abs(from)*(Step-1), stepShare*(k.Max-k.Min))
-		low, high = from-room, from+room
-	}
-	return min(max(to, low), high)
 }
 
 func towardVector(k *knob.Knob, from, to []int) []int {
 	out := make([]int, max(len(from), len(to)))
 	at := func(v []int, i int) float64 { return float64(v[min(i, len(v)-1)]) }
 	for i := range out {
-		x := towardNumber(k, at(from, i), at(to, i))
+		x := k.Toward(at(from, i), at(to, i))
 		if at(to, i) > at(from, i) {
 			out[i] = int(math.Floor(x))
 		} else {

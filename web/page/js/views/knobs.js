@@ -28,6 +28,7 @@ export function knobs({ state }) {
               { name: "Stock", cls: "hide-m" },
               { name: "Range", cls: "hide-m" },
               { name: "Touches", cls: "hide-m" },
+              { name: "Costs", cls: "hide-m" },
             ],
             rows.map((k) => [
               [el("span", { class: "mono" }, k.name), el("span", { class: "small muted clip2", title: k.doc }, k.doc)],
@@ -39,6 +40,7 @@ export function knobs({ state }) {
               el("span", { class: "mono" }, breakable(k.stock)),
               el("span", { class: "mono" }, k.range + (k.unit ? " " + k.unit : "")),
               k.scope,
+              (k.costs || []).join(", "),
             ]),
           )
         : empty("No knob matches", "Clear the search and the tick to see all " + count(all.length) + "."),
