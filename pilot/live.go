@@ -40,24 +40,26 @@ const (
 // goroutine may use it at any time, before, during and after the run. Make it with
 // NewLive and give it to Run as Config.Live.
 type Live struct {
-	mu      sync.Mutex
-	began   time.Time
-	state   Snapshot
-	entries []tune.Entry // the newest, bounded
-	subs    []*Subscription
-	orders  []tune.Ordered
-	early   bool // a hold that waits for a rollout, for the reason why
-	why     string
-	wake    chan struct{} // an order was given; holds one
-	arms    [2]armSamples
-	stages  []StageArms // those before it
-	number  int         // of the stage under way
-	lookups lookupRing
-	trials  []TrialView // the newest, bounded
-	costs   []CostView  // the newest, bounded
-	fleet   *Fleet      // nil once it closes
-	numbers *Fleet      // for the numbers of its peers, also afterwards
-	peers   peerCache
+	mu       sync.Mutex
+	began    time.Time
+	state    Snapshot
+	entries  []tune.Entry // the newest, bounded
+	subs     []*Subscription
+	orders   []tune.Ordered
+	early    bool // a hold that waits for a rollout, for the reason why
+	why      string
+	wake     chan struct{} // an order was given; holds one
+	arms     [2]armSamples
+	stages   []StageArms // those before it
+	number   int         // of the stage under way
+	searches int
+	lookups  lookupRing
+	trials   []TrialView // the newest, bounded
+	picked   knob.Config // by a person, for the next study
+	costs    []CostView  // the newest, bounded
+	fleet    *Fleet      // nil once it closes
+	numbers  *Fleet      // for the numbers of its peers, also afterwards
+	peers    peerCache
 }
 
 // NewLive returns the view of a run that has not begun.
@@ -269,7 +271,10 @@ func (l *Live) service(m *tune.Service) {
 
 // searching begins a search; base is the baseline's mean on the twin.
 func (l *Live) searching(total int, base float64) {
-	l.update(func(s *Snapshot) { s.Search = SearchView{Total: total, BaseMS: &base} })
+	l.update(func(s *Snapshot) {
+		s.Search = SearchView{Total: total, BaseMS: &base}
+		l.searches++
+	})
 }
 
 // searched takes an evaluation. Steps are thinned to the last of each stretch.

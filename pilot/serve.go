@@ -371,7 +371,7 @@ func (s *service) look(ctx context.Context, c tune.Study) error {
 	r.cfg.Baseline = s.machine.Baseline()
 	r.result.Why = ""
 	r.meters[r.cfg.Baseline.Hash()] = &s.recent
-	candidate, why, err := s.race(ctx, c)
+	candidate, why, err := s.candidate(c, func() (knob.Config, string, error) { return s.race(ctx, c) })
 	s.recent, s.alike = meter{}, newLikeness(r.fleet.Now())
 	if err != nil {
 		if ctx.Err() != nil {

@@ -21,17 +21,21 @@ import (
 	"github.com/shoalnet/shoal/tune/learners"
 )
 
-// serve runs a service in virtual time.
-func serve(t *testing.T, length time.Duration, plan pilot.Plan, live *pilot.Live) *pilot.Served {
+// serve runs a service in virtual time, and beside it what a person does.
+func serve(t *testing.T, length time.Duration, plan pilot.Plan, beside ...func(*pilot.Live)) *pilot.Served {
 	t.Helper()
 	set := knobs(t)
 	cfg := pilot.Config{
 		Peers: 32, Matrix: place.Globe(1), For: length, Rate: 40, Seed: 1, Workers: 2, Trials: 32, Dir: t.TempDir(),
-		Baseline: with(t, set.Stock(), "table.shape = 5"), Reference: set.Default(), Live: live,
+		Baseline: with(t, set.Stock(), "table.shape = 5"), Reference: set.Default(),
 		Say: t.Logf, Progress: func(string, string, int64, int64) {},
 	}
 	var served *pilot.Served
 	synctest.Test(t, func(t *testing.T) {
+		cfg.Live = pilot.NewLive()
+		for _, f := range beside {
+			go f(cfg.Live)
+		}
 		var err error
 		if served, err = pilot.Serve(context.Background(), cfg, plan); err != nil {
 			t.Fatal(err)
@@ -50,7 +54,7 @@ func TestService(t *testing.T) {
 	if testing.Short() {
 		t.Skip("minutes of network time")
 	}
-	s := serve(t, 5*time.Minute, pilot.Plan{Regime: 100 * time.Second, Mishap: 0.3, MishapAt: 4 * time.Minute}, nil)
+	s := serve(t, 5*time.Minute, pilot.Plan{Regime: 100 * time.Second, Mishap: 0.3, MishapAt: 4 * time.Minute})
 	if len(s.Changes) != 2 || s.Changes[0].NoticedS == nil || *s.Changes[0].NoticedS > 60 {
 		t.Fatalf("not noticed within a minute: %+v", s.Changes)
 	}
@@ -73,6 +77,74 @@ func TestService(t *testing.T) {
 	}
 	if !slices.ContainsFunc(s.Triggers, func(x tune.Trigger) bool { return x.Kind == tune.TriggerMembers }) {
 		t.Errorf("triggers %+v", s.Triggers)
+	}
+}
+
+// TestPick: what a person picks is proven without a search, and refused where it is what
+// runs or cannot be tried on a running network.
+func TestPick(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes of network time")
+	}
+	running := with(t, knobs(t).Stock(), "table.shape = 5")
+	var refused [3]error
+	s := serve(t, 150*time.Second, pilot.Plan{}, func(live *pilot.Live) {
+		refused[0] = live.Try(with(t, running, "lookup.alpha = 4"), "too early")
+		until(t, live, "watching", func(s pilot.Snapshot) bool { return s.Phase == pilot.PhaseWatching && s.Service != nil })
+		refused[1] = live.Try(running, "the same")
+		refused[2] = live.Try(with(t, running, "node.pending = 64"), "a bound")
+		if err := live.Try(with(t, running, "lookup.alpha = 4"), "fewer messages"); err != nil {
+			t.Error(err)
+		}
+	})
+	for i, err := range refused {
+		if err == nil {
+			t.Errorf("order %d was taken", i)
+		}
+	}
+	if s.Studies != 1 || len(s.Races) != 0 || s.Rollout == nil {
+		t.Fatalf("%d studies, %d races, %q", s.Studies, len(s.Races), s.Journal)
+	}
+	for _, word := range []string{"trigger: a person ordered optimize: fewer messages", "proposal: study 1 proposes ", "start: "} {
+		if !slices.ContainsFunc(s.Journal, func(line string) bool { return strings.HasPrefix(line, word) }) {
+			t.Errorf("the journal has no line %q: %q", word, s.Journal)
+		}
+	}
+	if c := s.Rollout.Changes; len(c) != 1 || c[0].Name != "lookup.alpha" || c[0].To != "4" {
+		t.Errorf("changes %v", c)
+	}
+}
+
+// TestFrontOf: dominated, failed and older evaluations are left out, and many are thinned.
+func TestFrontOf(t *testing.T) {
+	trial := func(number, search int, ms, entries, messages, success float64, failed string) pilot.TrialView {
+		return pilot.TrialView{Number: number, Search: search, Failed: failed, Score: pilot.Score{
+			Latency: sim.Quantiles{Mean: ms}, Entries: entries, Messages: messages, Success: success,
+		}}
+	}
+	trials := []pilot.TrialView{
+		trial(1, 1, 1, 1, 1, 1, ""), // of another world
+		trial(2, 2, 50, 100, 10, 1, ""),
+		trial(3, 2, 40, 120, 10, 1, ""),
+		trial(4, 2, 55, 100, 10, 1, ""),    // worse than 2
+		trial(5, 2, 60, 100, 8, 1, ""),     // fewer messages
+		trial(6, 2, 70, 200, 12, 0.9, ""),  // worse than all
+		trial(7, 2, 20, 50, 5, 1, "broke"), // no candidate
+	}
+	numbers := func(front []pilot.TrialView) (out []int) {
+		for _, t := range front {
+			out = append(out, t.Number)
+		}
+		return out
+	}
+	if got := numbers(pilot.FrontOf(trials, 10)); !slices.Equal(got, []int{3, 2, 5}) {
+		t.Errorf("%v", got)
+	}
+	if got := numbers(pilot.FrontOf(trials, 2)); !slices.Equal(got, []int{3, 5}) {
+		t.Errorf("thinned: %v", got)
+	}
+	if got := pilot.FrontOf(nil, 10); len(got) != 0 {
+		t.Errorf("%v", got)
 	}
 }
 

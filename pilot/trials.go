@@ -12,6 +12,7 @@ const maxLiveTrials = 4096
 // TrialView is one configuration that the search evaluated on the twin.
 type TrialView struct {
 	Number int         // from 1, over all searches of the run
+	Search int         // in which, from 1
 	Config knob.Config // that was tried
 	Failed string      // why it is no candidate; empty if it may be one
 	Score  Score       // meaningless where the evaluation itself failed, then its latency is 0
@@ -29,7 +30,7 @@ func (l *Live) tried(s Score, best float64) {
 	if len(l.trials) >= maxLiveTrials {
 		l.trials = slices.Delete(l.trials, 0, maxLiveTrials/4)
 	}
-	l.trials = append(l.trials, TrialView{Number: number, Config: s.Config, Failed: s.Failed, Score: s, BestMS: best})
+	l.trials = append(l.trials, TrialView{Number: number, Search: l.searches, Config: s.Config, Failed: s.Failed, Score: s, BestMS: best})
 }
 
 // Trials returns the evaluations after a number, the oldest first, of those in

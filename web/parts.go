@@ -3,7 +3,7 @@ package web
 import "time"
 
 // Part is something of which the board keeps the last value: Subject, Run, Arms,
-// Shape, Peers, Fleet, Search, Sensitivity, Limits, Alarms, Watch, Race, Library,
+// Shape, Peers, Fleet, Search, Front, Sensitivity, Limits, Alarms, Watch, Race, Library,
 // Forecasts, Holdout, Knobs, Health or Table.
 type Part interface{ part() string }
 
@@ -266,6 +266,22 @@ type Limits struct {
 	Limits []Limit `json:"limits"`
 }
 
+// Front are the evaluations of the last search of which none is better in everything:
+// mean latency, table entries, messages a lookup and success.
+type Front struct {
+	Points []FrontPoint `json:"points"`
+}
+
+// FrontPoint is one of them, the fastest first.
+type FrontPoint struct {
+	Trial    uint64            `json:"trial" doc:"number of the evaluation"`
+	MeanMS   float64           `json:"mean_ms"`
+	Entries  float64           `json:"entries" doc:"of a table"`
+	Messages float64           `json:"messages" doc:"of a lookup"`
+	Success  float64           `json:"success_ratio"`
+	Changes  map[string]string `json:"changes" doc:"values of the knobs that differ from what runs: the candidate of an order that has it proven"`
+}
+
 // Limit is one constraint. Value is null where nothing was measured, which is no
 // pass.
 type Limit struct {
@@ -423,6 +439,7 @@ func (Search) part() string      { return "search" }
 func (Sensitivity) part() string { return "sensitivity" }
 func (Limits) part() string      { return "limits" }
 func (Alarms) part() string      { return "alarms" }
+func (Front) part() string       { return "front" }
 func (Watch) part() string       { return "watch" }
 func (Knobs) part() string       { return "knobs" }
 func (Health) part() string      { return "health" }

@@ -69,6 +69,7 @@ func (s *Server) routes() []route {
 		read[Arms](s, mlRoot+"/arms", "arms", "What the configurations did on the network", "no arm has a sample", idParam),
 		read[Knobs](s, mlRoot+"/knobs", "knobs", "Every tunable with its values", "nothing that is tuned is shown"),
 		read[Search](s, mlRoot+"/search", "search", "How the search on the twin comes on", "nothing was searched"),
+		read[Front](s, mlRoot+"/front", "front", "The evaluations of which none is better in everything", "nothing was searched"),
 		read[Limits](s, mlRoot+"/constraints", "constraints", "The constraints and how far they are", "no run has begun"),
 		read[Watch](s, mlRoot+"/watch", "watch", "What a service looks out for, and how near that is to a reason", "no service runs"),
 		read[Race](s, mlRoot+"/race", "race", "How the learners of a study do, and who won by how much", "no study has begun"),

@@ -73,7 +73,7 @@ func decodeStrictly(t *testing.T, data []byte, into any) {
 
 var posters = map[string]func(*testing.T, *Board, []byte){
 	"subject": part[Subject], "run": part[Run], "arms": part[Arms], "shape": part[Shape], "peers": part[Peers], "fleet": part[Fleet],
-	"search": part[Search], "sensitivity": part[Sensitivity], "limits": part[Limits], "alarms": part[Alarms], "knobs": part[Knobs],
+	"search": part[Search], "sensitivity": part[Sensitivity], "limits": part[Limits], "front": part[Front], "alarms": part[Alarms], "knobs": part[Knobs],
 	"race": part[Race], "library": part[Library], "forecasts": part[Forecasts], "holdout": part[Holdout], "costs": item[Cost],
 	"watch": part[Watch], "health": part[Health], "table": part[Table],
 	"journal": item[Entry], "cycles": item[Cycle], "lookups": item[Lookup], "trials": item[Trial], "changes": item[TableChange], "samples": item[Sample],

@@ -231,9 +231,29 @@ func (u *upWindow) putTrials(b *web.Board) {
 		s.Causes = u.moved.Causes
 		u.moved = s
 		b.Put(s)
+		b.Put(u.front())
 		u.effects = s.Knobs
 		u.putShape(b)
 	}
+}
+
+// mostPoints is how many points of a front a person chooses among.
+const mostPoints = 24
+
+// front is the part Front.
+func (u *upWindow) front() web.Front {
+	out := web.Front{Points: []web.FrontPoint{}}
+	for _, t := range pilot.FrontOf(u.live.Trials(0), mostPoints) {
+		p := web.FrontPoint{
+			Trial: uint64(t.Number), MeanMS: t.Score.Latency.Mean, Entries: t.Score.Entries, Messages: t.Score.Messages, Success: t.Score.Success,
+			Changes: map[string]string{},
+		}
+		for _, c := range knob.Diff(u.configs[0], t.Config) {
+			p.Changes[c.Name] = c.To
+		}
+		out.Points = append(out.Points, p)
+	}
+	return out
 }
 
 // putCauses puts up what the rollouts have shown, once one more is decided.

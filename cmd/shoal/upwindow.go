@@ -404,10 +404,14 @@ func evidence(s *web.ShapedBucket, effects []web.KnobEffects) string {
 
 // order passes an order on.
 func (u *upWindow) order(_ context.Context, o web.Order) (web.Receipt, error) {
-	if o.Kind == web.OrderOptimize && (len(o.Optimize.Candidate) > 0 || len(o.Optimize.Constraints) > 0 || o.Optimize.Budget != nil) {
-		return web.Receipt{}, orderRefused(u.id, "this run took its candidate, constraints and budget from the command line: start another shoal up")
+	if o.Kind == web.OrderOptimize && (len(o.Optimize.Constraints) > 0 || o.Optimize.Budget != nil) {
+		return web.Receipt{}, orderRefused(u.id, "this run took its constraints and budget from the command line: start another shoal up")
 	}
-	if err := u.live.OrderFor(orderWords[o.Kind], o.Reason); err != nil {
+	give := func() error { return u.live.OrderFor(orderWords[o.Kind], o.Reason) }
+	if o.Kind == web.OrderOptimize && len(o.Optimize.Candidate) > 0 {
+		give = func() error { return u.try(o.Optimize.Candidate, o.Reason) }
+	}
+	if err := give(); err != nil {
 		return web.Receipt{}, orderRefused(u.id, "%s", strings.TrimPrefix(err.Error(), "pilot: "))
 	}
 	u.mu.Lock()
@@ -416,6 +420,21 @@ func (u *upWindow) order(_ context.Context, o web.Order) (web.Receipt, error) {
 	u.notes = append(u.notes, web.Note{At: time.Now().UTC(), Order: o.Kind, Reason: o.Reason})
 	u.notes = u.notes[max(0, len(u.notes)-kept):]
 	return web.Receipt{ID: u.id}, nil
+}
+
+// try has values that differ from what runs proven.
+func (u *upWindow) try(values map[string]string, reason string) error {
+	set := u.cfg.Baseline.Set()
+	c, err := set.Parse(set.Default(), u.live.Snapshot().Baseline)
+	if err != nil {
+		return bare(err)
+	}
+	for name, value := range values {
+		if c, err = c.With(name, value); err != nil {
+			return bare(err)
+		}
+	}
+	return u.live.Try(c, reason)
 }
 
 // concluded shows what a run found.

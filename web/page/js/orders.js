@@ -71,6 +71,18 @@ export class Orders {
     else if (!can.size) text = "Nothing can be ordered just now.";
     replace(this.note, document.createTextNode(clean(text)));
   }
+  // prove orders that a candidate be proven, after a question.
+  async prove(title, candidate) {
+    const reason = await ask(title, "It is exposed stage by stage like any other candidate, and rolled back if it harms.", "Prove it", false);
+    if (reason === null) return;
+    try {
+      await order(API, this.token(), { trigger: reason, candidate });
+      say("Ordered: it is proven next.");
+    } catch (error) {
+      say("Refused: " + error.message);
+      replace(this.note, document.createTextNode("Refused: " + clean(error.message)));
+    }
+  }
   async give(kind) {
     const k = kinds[kind];
     let reason = "";

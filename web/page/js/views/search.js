@@ -1,18 +1,21 @@
 // The search on the twin: best value against evaluations, and what moves the score.
-import { card, el, empty, replace } from "../dom.js";
+import { card, el, empty, replace, table } from "../dom.js";
 import { curve, effects } from "../chart.js";
 import { count, ms, number } from "../format.js";
 
-export function search() {
+export function search({ prove }) {
   const best = el("div", {}),
     facts = el("dl", { class: "facts" }),
     rules = el("div", {}),
     moves = el("div", {});
+  const front = el("div", {}),
+    frontCard = card("None is better in everything", "evaluations of the last search", "w12", front);
   const movesCard = card("What moves the latency", null, "w12", moves);
   return {
     nodes: [
       card("Best value against evaluations", "mean latency on the twin", "w8", best),
       card("The search", null, "w4", facts, rules),
+      frontCard,
       movesCard,
     ],
     update(s, changed) {
@@ -59,12 +62,58 @@ export function search() {
           ),
         );
       }
+      if (any("front", "run")) {
+        frontCard.hidden = !s.front?.points.length;
+        if (s.front) replace(front, points(s.front.points, (s.run?.orders || []).includes("optimize") ? prove : null));
+      }
       if (any("sensitivity")) {
         movesCard.hidden = !s.sensitivity;
         if (s.sensitivity) replace(moves, sensitivity(s.sensitivity));
       }
     },
   };
+}
+
+// points is a table of a front, with a button on each point if one may be picked.
+function points(list, prove) {
+  const changes = (p) => Object.entries(p.changes).map(([name, value]) => `${name} = ${value}`);
+  return [
+    el(
+      "p",
+      { class: "small muted" },
+      "Of these, each is the best for somebody: faster, smaller, or with fewer messages. One evaluation each, so a picked one is proven on the network first.",
+    ),
+    table(
+      "None is better in everything",
+      [
+        { name: "Mean", num: true },
+        { name: "Entries", num: true },
+        { name: "Messages", num: true },
+        { name: "Success", num: true, cls: "hide-m" },
+        { name: "Differs from what runs in" },
+        ...(prove ? [{ name: "" }] : []),
+      ],
+      list.map((p) => [
+        ms(p.mean_ms),
+        number(p.entries, 3),
+        number(p.messages, 3),
+        `${number(100 * p.success_ratio, 4)} %`,
+        el("span", { class: "small mono clip2", title: changes(p).join("\n") }, changes(p).join(", ") || "nothing"),
+        ...(prove
+          ? [
+              changes(p).length
+                ? el(
+                    "button",
+                    { type: "button", class: "plain", "data-trial": String(p.trial), onclick: () => prove(`Prove evaluation ${p.trial}?`, p.changes) },
+                    "Prove",
+                    el("span", { class: "unseen" }, ` evaluation ${p.trial}`),
+                  )
+                : "",
+            ]
+          : []),
+      ]),
+    ),
+  ];
 }
 
 function sensitivity(s) {
