@@ -38,6 +38,7 @@ type upFlags struct {
 	first     bool
 	preset    string
 	library   string
+	arms      []string
 }
 
 func newUpCommand(a *app) *cobra.Command {
@@ -61,6 +62,7 @@ word in the middle instead. What the service did and why stands in the journal.`
 		Example: `  shoal up
   shoal up --peers 142 --for 6m --latency DIR     a measured latency matrix
   shoal up --candidate better.conf                prove a configuration of your own
+  shoal up --arm tuned=a.conf --arm hybrid=b.conf several against the control, in turn; --for 720h is a month
   shoal up --peers 142 --for 12m --json           a service; the workload changes half-way
   shoal up --for 12m --mishap 0.3                 a service; 30 % of the peers leave half-way
   shoal up --data DIR                             keep journal and log; go on after a crash
@@ -78,6 +80,7 @@ word in the middle instead. What the service did and why stands in the journal.`
 	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "of places, identities, workload, search and assignment (default: from the clock)")
 	cmd.Flags().StringVar(&f.latency, "latency", "", "`directory` of a latency matrix (default: a built-in world of cities)")
 	cmd.Flags().StringVar(&f.candidate, "candidate", "", "`file` with a configuration to prove instead of searching, in the form that shoal knobs names")
+	cmd.Flags().StringArrayVar(&f.arms, "arm", nil, "`NAME=FILE`, NAME=stock or NAME=default to compare with what --from runs, may be repeated: all take turns, and nothing is searched or promoted")
 	cmd.Flags().StringVar(&f.from, "from", "stock", "preset that runs at first: stock or default")
 	uiFlag(cmd, &f.ui, "the run and takes orders, until Ctrl-C")
 	cmd.Flags().StringVar(&f.regime, "regime", "", "half: the workload changes half-way; off: it does not (default: half if --for is 10m or more and --mishap is 0)")
@@ -105,6 +108,15 @@ func (a *app) up(ctx context.Context, f upFlags) error {
 	}
 	if window != nil {
 		defer func() { _ = window.close() }()
+	}
+	if all, err := f.contenders(cfg.Baseline); err != nil || len(all) > 1 {
+		if err == nil {
+			err = a.upContend(ctx, cfg, all, steps, window)
+		}
+		if err != nil || window == nil {
+			return err
+		}
+		return a.keepWindow(ctx, window, nil)
 	}
 	if plan, serve := f.plan(); serve {
 		if err := a.upServe(ctx, cfg, plan, steps, window); err != nil || window == nil {
@@ -195,8 +207,14 @@ func (a *app) upConfig(f upFlags) (pilot.Config, error) {
 	if cfg.Preset, err = tune.PresetNamed(f.preset); err != nil {
 		return cfg, usagef("--preset: %w", err)
 	}
-	if _, serve := f.plan(); serve && f.candidate != "" {
+	if _, serve := f.plan(); serve && f.candidate != "" && len(f.arms) == 0 {
 		return cfg, usagef("--candidate: a service looks for its own: drop it, or give --for less than %v", serviceFrom)
+	}
+	if len(f.arms) > 0 && (f.candidate != "" || f.serve || f.first || f.regime == "half" || f.mishap > 0) {
+		return cfg, usagef("--arm: a comparison has no candidate, no service and no disturbance: drop --candidate, --serve, --first, --regime and --mishap")
+	}
+	if _, err := f.contenders(cfg.Baseline); err != nil {
+		return cfg, err
 	}
 	if f.candidate != "" {
 		if cfg.Candidate, err = readConfig("candidate", f.candidate, cfg.Baseline); err != nil {
@@ -229,6 +247,9 @@ func (f upFlags) given() string {
 		if flag[1] != "" {
 			fmt.Fprintf(&b, " --%s %s", flag[0], flag[1])
 		}
+	}
+	for _, arm := range f.arms {
+		fmt.Fprintf(&b, " --arm %s", arm)
 	}
 	if f.regime != "" {
 		fmt.Fprintf(&b, " --regime %s", f.regime)
