@@ -118,16 +118,7 @@ func (c *contest) hold(ctx context.Context) error {
 	if err := r.start(ctx); err != nil {
 		return err
 	}
-	work, stop := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		r.load.run(work)
-	}()
-	defer func() {
-		stop()
-		<-done
-	}()
+	defer r.working(ctx)()
 	r.live.phase(PhaseMeasuring)
 	if err := r.measure(ctx); err != nil {
 		return err

@@ -253,16 +253,7 @@ func (r *run) loop(ctx context.Context) error {
 	if err := r.start(ctx); err != nil {
 		return err
 	}
-	work, stop := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		r.load.run(work)
-	}()
-	defer func() {
-		stop()
-		<-done
-	}()
+	defer r.working(ctx)()
 	r.live.phase(PhaseMeasuring)
 	if err := r.measure(ctx); err != nil {
 		return err
@@ -315,6 +306,20 @@ func (r *run) start(ctx context.Context) error {
 		return err
 	}
 	return r.fleet.Warm(ctx, func(n int) { cfg.Progress("setting up sessions", "peers", int64(n), int64(cfg.Peers)) })
+}
+
+// working runs the workload until the function that it returns is called.
+func (r *run) working(ctx context.Context) (end func()) {
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.load.run(ctx)
+	}()
+	return func() {
+		stop()
+		<-done
+	}
 }
 
 // pool returns the workers of a search over an evaluator.

@@ -173,16 +173,7 @@ func (s *service) serve(ctx context.Context, earlier []tune.Entry) error {
 		return err
 	}
 	r.onHeld = s.compareHeld
-	work, stop := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		r.load.run(work)
-	}()
-	defer func() {
-		stop()
-		<-done
-	}()
+	defer r.working(ctx)()
 	r.live.phase(PhaseMeasuring)
 	if err := r.measure(ctx); err != nil {
 		return err

@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/shoalnet/shoal/knob"
@@ -47,24 +44,11 @@ func (a *app) upContend(ctx context.Context, cfg pilot.Config, all []pilot.Conte
 	if err != nil {
 		return bare(err)
 	}
-	text, err := json.MarshalIndent(c, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(cfg.Dir, "result.json"), append(text, '\n'), 0o600); err != nil {
-		return err
-	}
-	if a.json {
-		shown := struct {
-			*pilot.Contest
-			Window string `json:"window,omitempty"` // its URL
-		}{Contest: c}
-		if window != nil {
-			shown.Window = window.url
-		}
-		return a.printJSON(shown)
-	}
-	return writeContest(a.stdout, c)
+	shown := struct {
+		*pilot.Contest
+		Window string `json:"window,omitempty"` // its URL
+	}{c, window.address()}
+	return a.tell(cfg.Dir, c, shown, func() error { return writeContest(a.stdout, c) })
 }
 
 // writeContest prints the arms against the control.

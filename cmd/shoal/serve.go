@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -43,24 +40,11 @@ func (a *app) upServe(ctx context.Context, cfg pilot.Config, plan pilot.Plan, st
 	if err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(served, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(cfg.Dir, "result.json"), append(text, '\n'), 0o600); err != nil {
-		return err
-	}
-	if a.json {
-		shown := struct {
-			*pilot.Served
-			Window string `json:"window,omitempty"` // its URL
-		}{Served: served}
-		if window != nil {
-			shown.Window = window.url
-		}
-		return a.printJSON(shown)
-	}
-	return writeServed(a.stdout, served)
+	shown := struct {
+		*pilot.Served
+		Window string `json:"window,omitempty"` // its URL
+	}{served, window.address()}
+	return a.tell(cfg.Dir, served, shown, func() error { return writeServed(a.stdout, served) })
 }
 
 // servedEvery is over how many windows a row of the printed table goes.

@@ -145,27 +145,29 @@ func (a *app) keepWindow(ctx context.Context, window *upWindow, result *pilot.Re
 	return window.close()
 }
 
-// tellUp writes the result down and prints it.
+// tellUp tells the result of one round.
 func (a *app) tellUp(result *pilot.Result, dir string, window *upWindow) error {
-	path := filepath.Join(dir, "result.json")
+	shown := struct {
+		*pilot.Result
+		Window string `json:"window,omitempty"` // its URL
+	}{result, window.address()}
+	return a.tell(dir, result, shown, func() error { return writeUp(a.stdout, result) })
+}
+
+// tell writes a result into the data directory, and prints what is shown of it as JSON,
+// or in words.
+func (a *app) tell(dir string, result, shown any, words func() error) error {
 	text, err := json.MarshalIndent(result, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(path, append(text, '\n'), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "result.json"), append(text, '\n'), 0o600); err != nil {
 		return err
 	}
 	if a.json {
-		shown := struct {
-			*pilot.Result
-			Window string `json:"window,omitempty"` // its URL
-		}{Result: result}
-		if window != nil {
-			shown.Window = window.url
-		}
 		return a.printJSON(shown)
 	}
-	return writeUp(a.stdout, result)
+	return words()
 }
 
 // upConfig checks the flags.

@@ -149,6 +149,14 @@ func (u *upWindow) cycle(s *pilot.Snapshot) {
 	})
 }
 
+// address is its URL, empty without a window.
+func (u *upWindow) address() string {
+	if u == nil {
+		return ""
+	}
+	return u.url
+}
+
 // look brings the board up to date.
 func (u *upWindow) look(b *web.Board) {
 	s := u.live.Snapshot()
