@@ -24,6 +24,7 @@ type Board struct {
 	streams map[string]*stream
 	changed chan struct{} // closed at the next change
 	tally   Tally
+	refused map[string]error // parts and streams that had something which does not encode, since Refused was called
 }
 
 // posted is what was put up, and the number of the change that did it.
@@ -62,12 +63,16 @@ func NewBoard() *Board {
 	}
 }
 
-// Put replaces a part. One that says the same as before changes nothing. It panics
-// on numbers that JSON does not have: who measures leaves out what is not known.
+// Put replaces a part. One that says the same as before changes nothing. One that holds a
+// number that JSON does not have is refused: who measures leaves out what is not known.
 func (b *Board) Put(p Part) {
-	text := encode(p)
+	text, err := json.Marshal(p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if err != nil {
+		b.refuse(p.part(), err)
+		return
+	}
 	if bytes.Equal(b.parts[p.part()].text, text) {
 		return
 	}
@@ -75,18 +80,24 @@ func (b *Board) Put(p Part) {
 }
 
 // Append adds items to their streams. One that is not newer than the last of its
-// stream is left out, so that a driver may offer the same again.
+// stream is left out, so that a driver may offer the same again; so is one that does not
+// encode, see Put.
 func (b *Board) Append(items ...Item) {
 	if len(items) == 0 {
 		return
 	}
 	texts := make([][]byte, len(items))
+	errs := make([]error, len(items))
 	for i, item := range items {
-		texts[i] = encode(item)
+		texts[i], errs[i] = json.Marshal(item)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i, item := range items {
+		if errs[i] != nil {
+			b.refuse(item.stream(), errs[i])
+			continue
+		}
 		s := b.streams[item.stream()]
 		if s == nil {
 			s = &stream{}
@@ -144,6 +155,24 @@ func (b *Board) count(e Entry) {
 			t.Decided[e.Decision]++
 		}
 	}
+}
+
+// refuse remembers what was left out. It holds few names: those of parts and streams.
+func (b *Board) refuse(name string, err error) {
+	if b.refused == nil {
+		b.refused = map[string]error{}
+	}
+	b.refused[name] = err
+}
+
+// Refused returns which parts and streams had something that does not encode, and why,
+// since the last call: a fault of who measures, which must not end what is measured.
+func (b *Board) Refused() map[string]error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := b.refused
+	b.refused = nil
+	return out
 }
 
 // next numbers a change and wakes who waits for one.

@@ -182,6 +182,9 @@ func (s *Server) refresh() {
 		return
 	}
 	s.cfg.Look(s.cfg.Board)
+	for name, err := range s.cfg.Board.Refused() {
+		s.cfg.Log.Error("the window leaves out what does not encode", "part", name, "error", err)
+	}
 	s.look.at = time.Now()
 }
 

@@ -6,9 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -229,5 +231,27 @@ func TestLookOnlyWhileSomebodyLooks(t *testing.T) {
 	}
 	if n := count(); n < 1 || n > 4 { // 250 ms apart
 		t.Errorf("%d looks for five requests in a row: want one or a few", n)
+	}
+}
+
+// TestRefused: a part or item with a number that JSON does not have is left out and told
+// of once; what was there before stays, and nothing ends.
+func TestRefused(t *testing.T) {
+	b := NewBoard()
+	b.Put(Watch{State: "idle", Waiting: []string{}, Gauges: []Gauge{{Name: "latency", Limit: 4}}})
+	before, _, _ := partOf[Watch](b)
+	b.Put(Watch{State: "idle", Waiting: []string{}, Gauges: []Gauge{{Name: "latency", Limit: math.NaN()}}})
+	b.Append(Sample{N: 1, Score: 50, P50MS: new(math.Inf(1))}, Sample{N: 2, Score: 60})
+	if after, _, ok := partOf[Watch](b); !ok || !reflect.DeepEqual(after, before) {
+		t.Errorf("%+v, before %+v", after, before)
+	}
+	if got := b.Last(Sample{}); got != 2 {
+		t.Errorf("the last sample is %d", got)
+	}
+	if got := b.Refused(); len(got) != 2 || got["watch"] == nil || got["samples"] == nil {
+		t.Errorf("refused %v", got)
+	}
+	if got := b.Refused(); len(got) != 0 {
+		t.Errorf("twice: %v", got)
 	}
 }
