@@ -2,6 +2,7 @@ package pilot
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -76,15 +77,15 @@ func (l *Live) pick() (knob.Config, bool) {
 }
 
 // candidate answers a study with what a person picked, else with what learners find.
-func (s *service) candidate(c tune.Study, look func() (knob.Config, string, error)) (knob.Config, string, error) {
+func (s *service) candidate(ctx context.Context, c tune.Study) (finding, error) {
 	picked, ok := s.live.pick()
 	if !ok {
-		return look()
+		return s.race(ctx, c)
 	}
 	for _, change := range knob.Diff(s.cfg.Baseline, picked) {
 		if slices.Contains(c.Frozen, change.Name) {
-			return knob.Config{}, "a person picked a candidate, and " + change.Name + " may not move yet: it was rolled back", nil
+			return finding{why: "a person picked a candidate, and " + change.Name + " may not move yet: it was rolled back"}, nil
 		}
 	}
-	return picked, "a person picked it", nil
+	return finding{config: picked, why: "a person picked it"}, nil
 }

@@ -55,6 +55,8 @@ type Config struct {
 	// done of total units.
 	Say      func(format string, args ...any)
 	Progress func(step, unit string, done, total int64)
+	// OneComponent has a service roll out one component of a candidate after the other.
+	OneComponent bool
 	// Library is the file of the study library of a service; empty means library in Dir.
 	Library string
 	// History has what is measured kept in store.HistoryName in Dir.

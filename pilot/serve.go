@@ -205,6 +205,7 @@ func (s *service) begin(earlier []tune.Entry, holdout tune.HoldoutConfig) error 
 		},
 		// On the scale of a bench, not of a fleet: see tune.ServiceConfig for that.
 		Schedule: -1, Cooldown: 5 * time.Minute, Soak: time.Minute, StudyTime: r.cfg.For, Day: time.Hour, MaxRollouts: 6, MaxRollbacks: 4,
+		OneComponent: r.cfg.OneComponent,
 	})
 	if err != nil {
 		return err
@@ -362,7 +363,7 @@ func (s *service) look(ctx context.Context, c tune.Study) error {
 	r.cfg.Baseline = s.machine.Baseline()
 	r.result.Why = ""
 	r.meters[r.cfg.Baseline.Hash()] = &s.recent
-	candidate, why, err := s.candidate(c, func() (knob.Config, string, error) { return s.race(ctx, c) })
+	found, err := s.candidate(ctx, c)
 	s.recent, s.alike = meter{}, newLikeness(r.fleet.Now())
 	if err != nil {
 		if ctx.Err() != nil {
@@ -370,9 +371,9 @@ func (s *service) look(ctx context.Context, c tune.Study) error {
 		}
 		return err
 	}
-	answer := tune.Studied{Number: c.Number, Why: why}
-	if candidate.Set() != nil {
-		answer.Candidate = candidate.String()
+	answer := tune.Studied{Number: c.Number, Why: found.why, Order: found.order}
+	if found.config.Set() != nil {
+		answer.Candidate = found.config.String()
 	}
 	s.machine.Settle(s.limits(), r.rate/2)
 	s.machine.Tell(r.fleet.Now(), answer)

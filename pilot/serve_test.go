@@ -21,8 +21,9 @@ import (
 	"github.com/shoalnet/shoal/tune/learners"
 )
 
-// serve runs a service in virtual time, and beside it what a person does.
-func serve(t *testing.T, length time.Duration, plan pilot.Plan, beside ...func(*pilot.Live)) *pilot.Served {
+// serve runs a service in virtual time; prepare changes how, and may start what a person
+// does beside it.
+func serve(t *testing.T, length time.Duration, plan pilot.Plan, prepare func(*pilot.Config)) *pilot.Served {
 	t.Helper()
 	set := knobs(t)
 	cfg := pilot.Config{
@@ -32,9 +33,8 @@ func serve(t *testing.T, length time.Duration, plan pilot.Plan, beside ...func(*
 	}
 	var served *pilot.Served
 	synctest.Test(t, func(t *testing.T) {
-		cfg.Live = pilot.NewLive()
-		for _, f := range beside {
-			go f(cfg.Live)
+		if prepare != nil {
+			prepare(&cfg)
 		}
 		var err error
 		if served, err = pilot.Serve(context.Background(), cfg, plan); err != nil {
@@ -54,7 +54,7 @@ func TestService(t *testing.T) {
 	if testing.Short() {
 		t.Skip("minutes of network time")
 	}
-	s := serve(t, 5*time.Minute, pilot.Plan{Regime: 100 * time.Second, Mishap: 0.3, MishapAt: 4 * time.Minute})
+	s := serve(t, 5*time.Minute, pilot.Plan{Regime: 100 * time.Second, Mishap: 0.3, MishapAt: 4 * time.Minute}, nil)
 	if len(s.Changes) != 2 || s.Changes[0].NoticedS == nil || *s.Changes[0].NoticedS > 60 {
 		t.Fatalf("not noticed within a minute: %+v", s.Changes)
 	}
@@ -80,22 +80,26 @@ func TestService(t *testing.T) {
 	}
 }
 
-// TestPick: what a person picks is proven without a search, and refused where it is what
-// runs or cannot be tried on a running network.
+// TestPick: what a person picks is proven without a search, one component at a time, and
+// refused where it is what runs or cannot be tried on a running network.
 func TestPick(t *testing.T) {
 	if testing.Short() {
 		t.Skip("minutes of network time")
 	}
 	running := with(t, knobs(t).Stock(), "table.shape = 5")
 	var refused [3]error
-	s := serve(t, 150*time.Second, pilot.Plan{}, func(live *pilot.Live) {
+	person := func(live *pilot.Live) {
 		refused[0] = live.Try(with(t, running, "lookup.alpha = 4"), "too early")
 		until(t, live, "watching", func(s pilot.Snapshot) bool { return s.Phase == pilot.PhaseWatching && s.Service != nil })
 		refused[1] = live.Try(running, "the same")
 		refused[2] = live.Try(with(t, running, "node.pending = 64"), "a bound")
-		if err := live.Try(with(t, running, "lookup.alpha = 4"), "fewer messages"); err != nil {
+		if err := live.Try(with(t, running, "lookup.alpha = 4\ntable.failures = 3"), "fewer messages"); err != nil {
 			t.Error(err)
 		}
+	}
+	s := serve(t, 150*time.Second, pilot.Plan{}, func(cfg *pilot.Config) {
+		cfg.OneComponent, cfg.Live = true, pilot.NewLive()
+		go person(cfg.Live)
 	})
 	for i, err := range refused {
 		if err == nil {
@@ -105,13 +109,19 @@ func TestPick(t *testing.T) {
 	if s.Studies != 1 || len(s.Races) != 0 || s.Rollout == nil {
 		t.Fatalf("%d studies, %d races, %q", s.Studies, len(s.Races), s.Journal)
 	}
-	for _, word := range []string{"trigger: a person ordered optimize: fewer messages", "proposal: study 1 proposes ", "start: "} {
+	for _, word := range []string{"trigger: a person ordered optimize: fewer messages", "proposal: study 1 proposes ", "trigger: of the candidate lookup goes first; table follows", "start: "} {
 		if !slices.ContainsFunc(s.Journal, func(line string) bool { return strings.HasPrefix(line, word) }) {
 			t.Errorf("the journal has no line %q: %q", word, s.Journal)
 		}
 	}
-	if c := s.Rollout.Changes; len(c) != 1 || c[0].Name != "lookup.alpha" || c[0].To != "4" {
-		t.Errorf("changes %v", c)
+	var moved []string
+	for _, line := range s.Journal {
+		if _, knobs, ok := strings.Cut(line, "preset bench, by "); ok && strings.HasPrefix(line, "start: ") {
+			moved = append(moved, strings.Split(knobs, ";")[0])
+		}
+	}
+	if !slices.Equal(moved, []string{"request: lookup.alpha 10 to 4", "peer: table.failures 1 to 3"}) {
+		t.Errorf("moved %q", moved)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/shoalnet/shoal/knob"
 	"github.com/shoalnet/shoal/pilot/study"
+	"github.com/shoalnet/shoal/stat"
 	"github.com/shoalnet/shoal/tune"
 	"github.com/shoalnet/shoal/tune/learners"
 	"github.com/shoalnet/shoal/tune/library"
@@ -47,14 +48,21 @@ func (s *service) openShelf() (err error) {
 	return err
 }
 
+// finding is what a study found, the zero Config if nothing, and why.
+type finding struct {
+	config knob.Config
+	why    string
+	order  []string // of its components
+}
+
 // race has learners race on the twin and answers with the winner; empty after deciding
 // that there is none, and why.
-func (s *service) race(ctx context.Context, c tune.Study) (knob.Config, string, error) {
+func (s *service) race(ctx context.Context, c tune.Study) (finding, error) {
 	r := s.run
 	survey := r.fleet.Survey()
 	e, ok, err := r.twin(survey)
 	if err != nil || !ok {
-		return knob.Config{}, r.result.Why, err
+		return finding{why: r.result.Why}, err
 	}
 	r.load.pace(0)
 	defer r.load.pace(r.rate)
@@ -62,7 +70,7 @@ func (s *service) race(ctx context.Context, c tune.Study) (knob.Config, string, 
 	defer func() { _ = pool.Close() }()
 	base, perTrial, _, err := r.compareTwin(ctx, e, pool)
 	if err != nil {
-		return knob.Config{}, "", err
+		return finding{}, err
 	}
 	view := RaceView{Study: c.Number, Library: s.consult(s.alike.fingerprint(r.fleet.Now(), survey, r.rate*60/float64(max(survey.Peers, 1))))}
 	cfg := LearnConfig{
@@ -74,10 +82,25 @@ func (s *service) race(ctx context.Context, c tune.Study) (knob.Config, string, 
 	}
 	learned, err := r.learn(ctx, base[0], &view, cfg)
 	if err != nil {
-		return knob.Config{}, "", err
+		return finding{}, err
 	}
 	s.served.Races = append(s.served.Races, view)
-	return learned.config, learned.Why, s.keep(c, view)
+	found := finding{config: learned.config, why: learned.Why}
+	if r.cfg.OneComponent && learned.config.Set() != nil {
+		seeds := stat.NewStream(c.Seed, "pilot.interact")
+		fresh := make([]uint64, interactSeeds)
+		for i := range fresh {
+			fresh[i] = seeds.Uint64()
+		}
+		apart, err := e.Interact(ctx, pool, r.cfg.Baseline, learned.config, trialLookups, fresh)
+		if err != nil {
+			return finding{}, err
+		}
+		if len(apart.Alone) > 0 {
+			found.why, found.order = found.why+"; "+apart.Text(), apart.Order()
+		}
+	}
+	return found, s.keep(c, view)
 }
 
 // consult asks the library where a study should begin.

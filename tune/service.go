@@ -34,6 +34,9 @@ type Studied struct {
 	Number    int    `json:"number"`
 	Candidate string `json:"candidate"`
 	Why       string `json:"why"`
+	// Order is the order in which its components are rolled out, where one at a time is
+	// (ServiceConfig.OneComponent); those that it does not name follow by name.
+	Order []string `json:"order,omitempty"`
 }
 
 func (Observed) event() string { return "observed" }
@@ -69,6 +72,10 @@ type ServiceConfig struct {
 	Holdout          HoldoutConfig // who keeps the first configuration; nobody by default
 	Seed             uint64
 	Turns            bool // of the rollouts
+	// OneComponent has a candidate that moves several components rolled out one component
+	// after the other, each with stages and a proof of its own, against the same metric of
+	// the whole system.
+	OneComponent bool
 }
 
 func (c *ServiceConfig) complete() error {
@@ -124,6 +131,7 @@ type Service struct {
 	until    time.Duration // of the state; unused when idle
 	rollout  *Rollout
 	study    Study
+	answer   *Studied    // to the study under way, which needs no world
 	before   knob.Config // what ran before the promotion that soaks
 	now      time.Duration
 	history  history
@@ -353,6 +361,11 @@ func (s *Service) step(now time.Duration) bool {
 	case ServiceIdle:
 		return s.idle(now)
 	case ServiceStudying:
+		if a := s.answer; a != nil {
+			s.answer = nil
+			s.studied(now, *a)
+			return true
+		}
 		if now < s.until {
 			return false
 		}
@@ -424,6 +437,10 @@ func (s *Service) idle(now time.Duration) bool {
 	}
 	s.said = ""
 	t := s.history.queue[0]
+	if t.Kind == TriggerRest && len(s.history.queue) == 1 {
+		s.goOn(now, t)
+		return true
+	}
 	s.study = Study{
 		Number: s.history.studies + 1, Trigger: t, Frozen: s.history.frozen(now),
 		Seed: stat.Hash(s.cfg.Seed, 11, uint64(s.history.studies)),
@@ -477,6 +494,7 @@ func (s *Service) studied(now time.Duration, e Studied) {
 		refuse(err.Error())
 		return
 	}
+	candidate, rest := s.apart(candidate, e.Order)
 	knobs := changed(s.cfg.Baseline, candidate)
 	for _, name := range knobs {
 		if slices.Contains(s.history.frozen(now), name) {
@@ -498,6 +516,10 @@ func (s *Service) studied(now time.Duration, e Studied) {
 	}
 	s.record(now, KindProposal, fmt.Sprintf("study %d proposes %s: %s", e.Number, candidate.Hash(), e.Why), proposalData{Study: e.Number, Candidate: candidate.String(), Knobs: knobs})
 	s.rollout, s.state = r, ServiceRollout
+	if rest.Rest != "" {
+		rest.At = now
+		s.record(now, KindTrigger, rest.Text, rest)
+	}
 	if early := s.history.early; early != nil {
 		r.Tell(now, *early)
 	}

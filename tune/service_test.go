@@ -85,7 +85,7 @@ func (v *village) do(c Command) {
 		}
 		v.other = found
 		v.now += 20 * time.Second
-		v.s.Tell(v.now, Studied{c.Number, found.String(), "it is better in the village's head"})
+		v.s.Tell(v.now, Studied{Number: c.Number, Candidate: found.String(), Why: "it is better in the village's head"})
 	case Expose:
 		v.exposed = c.Assignment
 		v.s.Tell(v.now, Applied{c.Block, c.Hash})
@@ -184,7 +184,7 @@ func TestServiceQueues(t *testing.T) {
 	}
 	v.s.Tell(v.now, OrderOptimize)
 	v.s.Tell(v.now, OrderOptimize)
-	v.s.Tell(v.now, Studied{7, "", "another's"})
+	v.s.Tell(v.now, Studied{Number: 7, Why: "another's"})
 	v.run(10 * time.Second)
 	if w := v.s.Waiting(); len(w) != 1 || w[0].Kind != TriggerManual || v.s.ignored != 1 {
 		t.Errorf("waiting %+v, %d ignored", w, v.s.ignored)
@@ -244,7 +244,7 @@ func (v *village) fail(t *testing.T) {
 		}
 		if s, is := c.(Study); is {
 			v.other = bad
-			v.s.Tell(v.now, Studied{s.Number, bad.String(), "a bad idea"})
+			v.s.Tell(v.now, Studied{Number: s.Number, Candidate: bad.String(), Why: "a bad idea"})
 			continue
 		}
 		v.do(c)

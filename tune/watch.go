@@ -111,6 +111,7 @@ const (
 	TriggerSchedule TriggerKind = "schedule"
 	TriggerManual   TriggerKind = "manual"
 	TriggerForecast TriggerKind = "forecast"
+	TriggerRest     TriggerKind = "rest" // components of a candidate that wait for their turn
 )
 
 // Trigger is a reason to look for a better configuration.
@@ -122,6 +123,7 @@ type Trigger struct {
 	// Value was above Limit: a sum, an index or a share, by the kind.
 	Value float64 `json:"value"`
 	Limit float64 `json:"limit"`
+	Rest  string  `json:"rest,omitempty"` // of TriggerRest: the changes, in lines "name = value"
 }
 
 // Watch looks for reasons to tune in a stream of observations. It is a machine that

@@ -209,6 +209,7 @@ func (a *app) upConfig(f upFlags) (pilot.Config, error) {
 	if cfg.Preset, err = tune.PresetNamed(f.preset); err != nil {
 		return cfg, usagef("--preset: %w", err)
 	}
+	cfg.OneComponent = cfg.Preset.Name != tune.Bench().Name // minutes have time for one proof
 	if _, serve := f.plan(); serve && f.candidate != "" && len(f.arms) == 0 {
 		return cfg, usagef("--candidate: a service looks for its own: drop it, or give --for less than %v", serviceFrom)
 	}

@@ -302,7 +302,7 @@ func newConductor(cfg ServiceConfig, good knob.Config, s stage, p Proposer, j *j
 	c.service, err = tune.NewService(tune.ServiceConfig{
 		Baseline: good, Preset: cfg.Preset, Metric: "latency of lookups", Peers: max(s.peers(wall), 1), Turns: turns,
 		Seed: cfg.Seed, Limits: c.limits, Schedule: cfg.Schedule, Cooldown: cfg.Cooldown, Soak: cfg.Soak,
-		Day: cfg.Day, MaxRollouts: cfg.MaxRollouts, MaxRollbacks: cfg.MaxRollbacks,
+		Day: cfg.Day, MaxRollouts: cfg.MaxRollouts, MaxRollbacks: cfg.MaxRollbacks, OneComponent: true,
 		Watch: tune.WatchConfig{
 			Interval: length, Metrics: []tune.Metric{{Name: "latency of lookups"}, {Name: "success", Better: tune.Higher}},
 			MemberSpan: max(24*time.Hour, length),
