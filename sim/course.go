@@ -9,6 +9,7 @@ type Window struct {
 	Success    float64 `json:"success_ratio"`
 	Operations int     `json:"operations"` // begun in it
 	Peers      int     `json:"peers"`      // present at its end
+	Entries    float64 `json:"entries"`    // mean members of a table at the last look before its end; 0 if there was none
 }
 
 // windows is the number of windows of a run.
@@ -17,6 +18,7 @@ const windows = 20
 // windows cuts the measured time into equal parts.
 func (r *run) windows(samples []sample) []Window {
 	out := make([]Window, 0, windows)
+	looks, entries := r.tables, 0.0
 	for i := range windows {
 		end := r.begins + r.measured*time.Duration(i+1)/windows
 		var gets []float64
@@ -41,6 +43,10 @@ func (r *run) windows(samples []sample) []Window {
 				w.Peers++
 			}
 		}
+		for len(looks) > 0 && looks[0].at <= end {
+			entries, looks = looks[0].entries, looks[1:]
+		}
+		w.Entries = entries
 		w.P50, w.Success = QuantilesOf(gets).P50, ratio(found, w.Operations)
 		out = append(out, w)
 	}

@@ -102,6 +102,45 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// Where memory gets scarce, tables give up the places above their size, newcomers'
+// too, and have them again afterwards; nothing fails for it.
+func TestPressure(t *testing.T) {
+	cfg := DefaultEvents()
+	cfg.Matrix, cfg.Peers, cfg.Seed = continents(t), 120, 3
+	cfg.Churn, cfg.History, cfg.OpsPerMinute = Churn{Shape: 1, Scale: 20 * time.Minute}, 100, 2
+	cfg.Warmup, cfg.Duration = 10*time.Second, 10*time.Minute
+	cfg.Mishaps = []Mishap{{Kind: Pressure, Share: 0.6, After: 3 * time.Minute, For: 4 * time.Minute}}
+	var err error
+	if cfg.Knobs, err = preset(t, "stock").With("table.soft", "1"); err != nil {
+		t.Fatal(err)
+	}
+	soft := events(t, cfg)
+	cfg.Workers = 2
+	if other := events(t, cfg); other.TraceHash != soft.TraceHash {
+		t.Errorf("trace hash %s with one worker, %s with two", soft.TraceHash, other.TraceHash)
+	}
+	cfg.Workers, cfg.Mishaps = 1, nil
+	idle := events(t, cfg)
+	cfg.Knobs = preset(t, "stock")
+	hard := events(t, cfg)
+	const before, during, after = 4, 12, 19 // of twenty windows
+	roomy, size := idle.Windows[during].Entries, hard.Windows[during].Entries
+	if roomy < 1.2*size {
+		t.Fatalf("%.1f entries with places above the size of a bucket, %.1f without: nothing to give up", roomy, size)
+	}
+	if got, want := soft.Windows[during].Entries, 0.6*size+0.4*roomy; math.Abs(got-want) > 0.08*want {
+		t.Errorf("%.1f entries under pressure at 0.6 of the peers, want about %.1f: %.1f without pressure, %.1f without room", got, want, roomy, size)
+	}
+	for _, i := range []int{before, after} {
+		if got, want := soft.Windows[i].Entries, idle.Windows[i].Entries; math.Abs(got-want) > 0.05*want {
+			t.Errorf("window %d: %.1f entries, %.1f in a network without pressure", i, got, want)
+		}
+	}
+	if soft.SuccessRatio < idle.SuccessRatio-0.01 {
+		t.Errorf("success %v, %v without pressure", soft.SuccessRatio, idle.SuccessRatio)
+	}
+}
+
 func TestBadTimes(t *testing.T) {
 	for want, change := range map[string]func(*EventsConfig){
 		"amplitude 1, weekend 0":   func(c *EventsConfig) { c.Cycle.Amplitude = 1 },

@@ -6,30 +6,33 @@ import (
 	"slices"
 	"time"
 
+	"github.com/shoalnet/shoal/node"
 	"github.com/shoalnet/shoal/place"
 	"github.com/shoalnet/shoal/stat"
 )
 
 // The kinds of Mishap.
 const (
-	Exodus = "exodus" // peers all over the world leave at once, without a word
-	Cut    = "cut"    // no message passes between a region and the rest
+	Exodus   = "exodus"   // peers all over the world leave at once, without a word
+	Cut      = "cut"      // no message passes between a region and the rest
+	Pressure = "pressure" // memory is scarce at machines all over the world; see node.Pressed
 )
 
 // Mishap is something that happens to many peers at once.
 type Mishap struct {
-	Kind  string        `json:"kind"`     // Exodus or Cut
-	Share float64       `json:"share"`    // of the peers that leave or are cut off, above 0 to 0.9
+	Kind  string        `json:"kind"`     // Exodus, Cut or Pressure
+	Share float64       `json:"share"`    // of the peers that it happens to, above 0 to 0.9
 	After time.Duration `json:"after_ns"` // since measuring began
-	// For is how long a cut lasts; after an exodus the mean time until others come,
-	// 0 for never.
+	// For is how long a cut or the pressure lasts; after an exodus the mean time until
+	// others come, 0 for never.
 	For time.Duration `json:"for_ns"`
 }
 
 func (m *Mishap) check() error {
-	if m.Kind != Exodus && m.Kind != Cut || !(m.Share > 0 && m.Share <= 0.9) || m.After < 0 || m.For < 0 {
-		return fmt.Errorf("sim: mishap %s of %v after %v for %v: want %s or %s of above 0 to 0.9, and no negative times",
-			m.Kind, m.Share, m.After, m.For, Exodus, Cut)
+	known := m.Kind == Exodus || m.Kind == Cut || m.Kind == Pressure
+	if !known || !(m.Share > 0 && m.Share <= 0.9) || m.After < 0 || m.For < 0 {
+		return fmt.Errorf("sim: mishap %s of %v after %v for %v: want %s, %s or %s of above 0 to 0.9, and no negative times",
+			m.Kind, m.Share, m.After, m.For, Exodus, Cut, Pressure)
 	}
 	return nil
 }
@@ -71,4 +74,39 @@ func partings(mishaps []Mishap, places *place.World, seed uint64, begins time.Du
 		}
 	}
 	return list
+}
+
+// pressed returns when memory is scarce at a slot, and for how long.
+func (r *run) pressed(slot int) (spans []Stay) {
+	for i, m := range r.cfg.Mishaps {
+		if m.Kind == Pressure && stat.NewStream(r.cfg.Seed, "sim.pressure", uint64(i), uint64(slot)).Float64() < m.Share {
+			from := r.begins + m.After
+			spans = append(spans, Stay{from, from + m.For})
+		}
+	}
+	return spans
+}
+
+// press plans when a slot's peer, whoever it is then, hears how scarce memory is.
+func (r *run) press(slot int) {
+	for _, span := range r.pressed(slot) {
+		for _, at := range [2]time.Duration{span.From, span.To} {
+			r.at(slot, at, func() {
+				now := r.part(slot).shard.now
+				if peer := r.peer(slot, now); peer >= 0 {
+					r.world.Tell(peer, node.Pressed{Level: r.pressure(slot, now)})
+				}
+			})
+		}
+	}
+}
+
+// pressure returns how scarce memory is at a slot: 0 or 1.
+func (r *run) pressure(slot int, now time.Duration) float64 {
+	for _, span := range r.pressed(slot) {
+		if now >= span.From && now < span.To {
+			return 1
+		}
+	}
+	return 0
 }

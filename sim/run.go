@@ -44,6 +44,13 @@ type run struct {
 	rosters      rosters
 	entries      float64
 	stale        float64
+	tables       []tables // looks at all tables while measuring, in order
+}
+
+// tables is what a look at all of them has seen.
+type tables struct {
+	at      time.Duration
+	entries float64 // mean members of one
 }
 
 // part is what happens in one shard.
@@ -105,6 +112,7 @@ func newRun(ctx context.Context, cfg EventsConfig) (*run, error) {
 		r.slots[i].operations = *stat.NewStream(cfg.Seed, "sim.operations", uint64(i))
 		r.later(i)
 		r.moves(i)
+		r.press(i)
 	}
 	return r, nil
 }
@@ -416,6 +424,9 @@ func (r *run) join(at, generation int) {
 	r.world.start(peer, n)
 	draw := stat.NewStream(r.cfg.Seed, "sim.entry", uint64(at), uint64(generation))
 	now := r.part(at).shard.now
+	if level := r.pressure(at, now); level > 0 {
+		r.world.Tell(peer, node.Pressed{Level: level})
+	}
 	for range choices {
 		entry := draw.IntN(len(r.slots) - 1)
 		if entry >= at {
@@ -452,6 +463,9 @@ func (r *run) play(ctx context.Context, progress func(passed, total time.Duratio
 		}
 		if now == r.begins {
 			before = r.spent()
+		}
+		if !r.stopped && now > r.begins {
+			r.tables = append(r.tables, tables{now, r.meanEntries(now)})
 		}
 		begun := r.sum(func(p *part) int { return len(p.samples) })
 		if !r.stopped && (now >= r.ends || r.cfg.Lookups > 0 && begun >= r.cfg.Lookups) {
@@ -512,6 +526,18 @@ func (r *run) stop(before spent) {
 		}
 	}
 	r.entries, r.stale = ratio(members, peers), ratio(gone, members)
+}
+
+// meanEntries returns the mean members of a table.
+func (r *run) meanEntries(now time.Duration) float64 {
+	members, peers := 0, 0
+	for i := range r.slots {
+		if peer := r.peer(i, now); peer >= 0 && r.world.Node(peer) != nil {
+			members += r.world.Node(peer).Table().Len()
+			peers++
+		}
+	}
+	return ratio(members, peers)
 }
 
 // gone counts the members of a table that are not there any more.

@@ -80,7 +80,7 @@ func parseMishap(text string) (m sim.Mishap, err error) {
 		m.For, errs[2] = time.ParseDuration(long)
 	}
 	if !ok || !ok2 || errors.Join(errs[:]...) != nil {
-		return m, usagef("--mishap %q: want exodus:share@after+mean_absence or cut:share@after+length, such as exodus:0.3@5m+1h", text)
+		return m, usagef("--mishap %q: want exodus:share@after+mean_absence, cut:share@after+length or pressure:share@after+length, such as exodus:0.3@5m+1h", text)
 	}
 	return m, nil
 }
@@ -155,7 +155,7 @@ func (t *timesFlags) bind(f *pflag.FlagSet) {
 	f.StringVar(&t.cycle, "cycle", "0", "`amplitude` of the daily wave of operations and arrivals, 0 to 0.95, and the level of a weekend: 0.5,0.8")
 	f.DurationVar(&t.begin, "begin", 0, "time of the week in UTC when measuring begins, from Monday 0:00")
 	f.DurationVar(&t.away, "away", 0, "mean time for which nobody takes the place of a peer that has left")
-	f.StringArrayVar(&t.mishaps, "mishap", nil, "`kind:share@after+for` of what happens to many at once (repeatable): exodus, a share of the peers leaves and others come after a mean time; cut, a region of that share is cut off for a time")
+	f.StringArrayVar(&t.mishaps, "mishap", nil, "`kind:share@after+for` of what happens to many at once (repeatable): exodus, a share of the peers leaves and others come after a mean time; cut, a region of that share is cut off for a time; pressure, memory is scarce at a share for a time")
 }
 
 // read completes a configuration from the flags.
@@ -176,9 +176,9 @@ func (t *timesFlags) read(cfg *sim.EventsConfig) (err error) {
 
 // writeWindows prints how a network fared over time.
 func writeWindows(w io.Writer, windows []sim.Window) error {
-	t := newTextTable("until, s", "get p50, ms", "success", "operations", "peers")
+	t := newTextTable("until, s", "get p50, ms", "success", "operations", "peers", "entries")
 	for _, x := range windows {
-		t.add(significant(x.End), significant(x.P50), fmt.Sprintf("%.4f", x.Success), strconv.Itoa(x.Operations), strconv.Itoa(x.Peers))
+		t.add(significant(x.End), significant(x.P50), fmt.Sprintf("%.4f", x.Success), strconv.Itoa(x.Operations), strconv.Itoa(x.Peers), significant(x.Entries))
 	}
 	if _, err := io.WriteString(w, "\n"); err != nil {
 		return err

@@ -195,7 +195,7 @@ func TestBadSimulations(t *testing.T) {
 		{"sim events --popularity nowhere", `--popularity "nowhere": no such file`},
 		{"sim events --cycle much", `--cycle "much": want the amplitude of a day, such as 0.5`},
 		{"sim events --cycle 1.5", "sim: a cycle of amplitude 1.5"},
-		{"sim events --mishap flood", `--mishap "flood": want exodus:share@after+mean_absence`},
+		{"sim events --mishap flood", `--mishap "flood": want exodus:share@after+mean_absence, cut:`},
 		{"sim events --mishap flood:0.3@5m", "sim: mishap flood of 0.3"},
 		{"sim events --trace a --versus b", "--versus and --trace: choose one"},
 		{"sim events --versus nowhere", "--versus nowhere: no such file"},
