@@ -58,11 +58,12 @@ type stockActor struct {
 	requests atomic.Uint64
 }
 
-func newStockActor(b *bed, h host.Host, tended bool) *stockActor {
+func newStockActor(b *bed, h host.Host, tended bool, bootstrap ...peer.AddrInfo) *stockActor {
 	b.t.Helper()
 	a := &stockActor{}
 	options := []dht.Option{
 		dht.ProtocolPrefix(ownPrefix), dht.Mode(dht.ModeServer), dht.Validator(numbered{}),
+		dht.BootstrapPeers(bootstrap...),
 		dht.OnRequestHook(func(context.Context, network.Stream, *pb.Message) { a.requests.Add(1) }),
 	}
 	if !tended {
