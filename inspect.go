@@ -103,6 +103,7 @@ type Request struct {
 	Place       int      `json:"place"`                // by distance among those heard of, 0 is the nearest
 	Hops        int      `json:"hops"`                 // 1 for a peer of the own table
 	By          string   `json:"by,omitempty"`         // who named it first; empty: the own table
+	Late        bool     `json:"late"`                 // silent for longer than was to be expected: others were asked in its place
 	PredictedMs float64  `json:"predicted_ms"`         // answer time
 	ReachedMs   float64  `json:"reached_ms,omitempty"` // when a session was set up
 	Outcome     string   `json:"outcome"`
@@ -205,7 +206,7 @@ func (d *DHT) lookup(t *kad.Trace) Lookup {
 		for _, s := range steps {
 			r := Request{
 				Peer: d.name(s.Peer), AskedMs: since(s.Asked), Why: s.Why.String(), Place: s.Place, Hops: s.Hops,
-				PredictedMs: in(s.Predicted, time.Millisecond), ReachedMs: since(s.Reached), Outcome: s.Outcome.String(), EndedMs: since(s.Ended), New: s.New,
+				PredictedMs: in(s.Predicted, time.Millisecond), Late: s.Late, ReachedMs: since(s.Reached), Outcome: s.Outcome.String(), EndedMs: since(s.Ended), New: s.New,
 			}
 			if s.By != (key.ID{}) {
 				r.By = d.name(s.By)

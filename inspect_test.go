@@ -49,7 +49,7 @@ func TestInspect(t *testing.T) {
 		}
 	}
 	i := slices.IndexFunc(in.Lookups, func(l Lookup) bool { return l.Op == "put" })
-	if i < 0 || in.Lookups[i].Key != HashKey([]byte("one")) || len(in.Lookups[i].Stores) != 2 || !in.Lookups[i].Stores[0].OK || in.Lookups[i].TookMs <= 0 {
+	if i < 0 || in.Lookups[i].Key != HashKey([]byte("one")) || len(in.Lookups[i].Stores) == 0 || !in.Lookups[i].Stores[0].OK || in.Lookups[i].TookMs <= 0 {
 		t.Fatalf("lookups: %+v", in.Lookups)
 	}
 	text, err := json.Marshal(in)

@@ -211,6 +211,7 @@ type Step struct {
 	Hops      int           // referrals to it: 1 for the own table
 	By        key.ID        // who named it first; zero for the own table
 	Predicted time.Duration // answer time; 0 if nothing was predicted
+	Late      bool          // it was silent past its soft deadline: others were asked in its place
 	Reached   time.Duration // when a session was set up, 0 if that was not told
 	Outcome   Outcome
 	Ended     time.Duration // when that was told, 0 while open
@@ -334,6 +335,7 @@ func (r *replay) do(e *Entry) error {
 		if ok != (e.Kind == Asked) || ok && q.Peer != peer {
 			return ErrDiffers
 		}
+		r.overdue()
 		if ok {
 			r.ask(e.At, q)
 		}
@@ -363,6 +365,20 @@ func (r *replay) do(e *Entry) error {
 		r.end(p, e.At, TakenBack, nil)
 	}
 	return nil
+}
+
+// overdue notes which requests are past their soft deadlines, as the search has just
+// found out.
+func (r *replay) overdue() {
+	s := r.search
+	for i := range s.flights {
+		if f := &s.flights[i]; f.late {
+			place := slices.IndexFunc(s.order, func(c rank) bool { return c.slot == f.slot })
+			if at, ok := r.open[s.peer(place)]; ok {
+				r.steps[at].Late = true
+			}
+		}
+	}
 }
 
 // ask notes a request of the search, which has just made it.

@@ -45,6 +45,9 @@ func drawSteps(steps []lookup.Step) string {
 		if s.Ended > 0 {
 			fmt.Fprintf(&b, " at %v", s.Ended)
 		}
+		if s.Late {
+			b.WriteString(", late")
+		}
 		if len(s.Named) > 0 {
 			fmt.Fprintf(&b, ", named %s, %d new", script.FormatAll(s.Named), s.New)
 		}

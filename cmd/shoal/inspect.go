@@ -250,8 +250,12 @@ func writeLookup(w io.Writer, n int, l *dht.Lookup) error {
 		if r.EndedMs > 0 {
 			took = significant(r.EndedMs - r.AskedMs)
 		}
+		outcome := r.Outcome
+		if r.Late {
+			outcome += ", late"
+		}
 		t.add(significant(r.AskedMs), tail(r.Peer), strconv.Itoa(r.Hops), strconv.Itoa(r.Place), r.Why, by, significant(r.PredictedMs), took,
-			r.Outcome, strconv.Itoa(len(r.Named)), strconv.Itoa(r.New))
+			outcome, strconv.Itoa(len(r.Named)), strconv.Itoa(r.New))
 	}
 	if len(l.Requests) > 0 {
 		if err := t.write(w); err != nil {
