@@ -69,6 +69,7 @@ var (
 	requestsServed  = counter("requests_received", "Requests that reached us, by type.", "type")
 	payload         = counter("payload_bytes", "Payload of streams.", "direction")
 	dials           = counter("dials", "Attempts to connect.")
+	probesSpared    = counter("probes_spared", "Probes not sent, because a connection showed that the peer is there.")
 	retries         = counter("retries", "Requests repeated on a fresh stream.")
 	malformed       = counter("malformed", "Messages that broke the protocol.")
 	refusedRequests = counter("refused", "Requests and streams turned away by a limit.")
@@ -84,7 +85,7 @@ var _ prometheus.Collector = collector{}
 func (collector) Describe(out chan<- *prometheus.Desc) {
 	for _, m := range []metric{
 		healthScore, networkSize, tableFill, tableStale, answeredShare, bucketPlaces, bucketMembers, bucketSpares, bucketStale, bucketRTT, bucketAge,
-		bucketRequests, operations, requestsSent, requestsServed, payload, dials, retries, malformed, refusedRequests, dropped,
+		bucketRequests, operations, requestsSent, requestsServed, payload, dials, probesSpared, retries, malformed, refusedRequests, dropped,
 	} {
 		out <- m.desc
 	}
@@ -144,6 +145,7 @@ func collectTraffic(put func(metric, float64, ...string), n p2p.Counters) {
 	put(payload, float64(n.BytesIn), "in")
 	put(payload, float64(n.BytesOut), "out")
 	put(dials, float64(n.Dials))
+	put(probesSpared, float64(n.Spared))
 	put(retries, float64(n.Retries))
 	put(malformed, float64(n.Malformed))
 	put(refusedRequests, float64(n.Refused))

@@ -157,6 +157,10 @@ type Reached struct {
 	Sent time.Duration
 }
 
+// Present says that a Send whose message wants to know no more was not made: there
+// is a session with the peer, and the transport keeps it alive, so it is there.
+type Present struct{ Ref wire.Ref }
+
 // Reason says why a Send failed.
 type Reason uint8
 
@@ -251,11 +255,12 @@ type Settled struct {
 	Tag     uint64
 	Peer    key.ID
 	Sent    time.Duration
-	Outcome Event // Answered, Failed, Loaded, Saved or Checked
+	Outcome Event // Answered, Present, Failed, Loaded, Saved or Checked
 }
 
 func (Received) event()   {}
 func (Answered) event()   {}
+func (Present) event()    {}
 func (Failed) event()     {}
 func (Reached) event()    {}
 func (Loaded) event()     {}

@@ -8,7 +8,8 @@
 //  2. after every Tell, and at the time that Wake names, call Ask until it
 //     returns false, and do what it asks for;
 //  3. answer every Send, Load, Save and Check with the Ref that it carried;
-//     a Send that is not answered by its deadline fails by itself;
+//     a Send that is not answered by its deadline fails by itself, and one whose
+//     message has Presence need not be made: Present answers it, too;
 //  4. answer an inbound request only when asked to by Reply or Refuse.
 //
 // The node never calls the driver and starts nothing: storage, validation,
@@ -196,6 +197,8 @@ func (n *Node) Tell(now time.Duration, event Event) {
 		n.settle(now, ev.Ref, event)
 	case Failed:
 		n.settle(now, ev.Ref, event)
+	case Present:
+		n.settle(now, ev.Ref, event)
 	case Reached:
 		n.reached(now, ev)
 	case Loaded:
@@ -274,6 +277,9 @@ func (n *Node) settle(now time.Duration, ref wire.Ref, outcome Event) {
 				n.peer.Table.Tell(now, table.Event{Kind: table.Answered, Peer: p.peer, RTT: rtt})
 				n.heard(now, p.peer, true)
 			}
+		case Present:
+			n.peer.Table.Tell(now, table.Event{Kind: table.Linked, Peer: p.peer})
+			n.heard(now, p.peer, true)
 		case Failed:
 			// Who rejects a protocol beside the first one lives, and serves that one.
 			if ev.Reason != NoNews && (ev.Reason != Rejected || p.protocol == 0) {

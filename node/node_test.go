@@ -302,6 +302,9 @@ func outcome(t *rapid.T, o open) node.Event {
 		if !rapid.Bool().Draw(t, "answered") {
 			return node.Failed{Ref: o.ref, Reason: node.Reason(rapid.IntRange(0, 3).Draw(t, "reason"))}
 		}
+		if r.Presence && rapid.Bool().Draw(t, "present") {
+			return node.Present{Ref: o.ref}
+		}
 		a := node.Answered{Ref: o.ref, Body: r.Body, Dial: time.Duration(rapid.IntRange(0, 1e9).Draw(t, "dial"))}
 		if asked, ok := r.Body.(kad.Message); ok && !r.OneWay {
 			m := drawMessage(t, 5)

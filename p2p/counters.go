@@ -21,6 +21,9 @@ type Counters struct {
 	Malformed uint64
 	Refused   uint64
 	Dropped   uint64
+	// Spared counts probes that were not sent, because a connection showed that the
+	// peer is there.
+	Spared uint64
 	// Delayed counts requests of others that had to wait because their senders ask
 	// too much.
 	Delayed uint64
@@ -32,7 +35,7 @@ type counters struct {
 	bytesIn, bytesOut           atomic.Uint64
 	dials, retries              atomic.Uint64
 	malformed, refused, dropped atomic.Uint64
-	delayed                     atomic.Uint64
+	delayed, spared             atomic.Uint64
 }
 
 func bump(kinds *sync.Map, kind string) {
@@ -57,6 +60,6 @@ func (c *counters) snapshot() Counters {
 		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
 		Dials: c.dials.Load(), Retries: c.retries.Load(),
 		Malformed: c.malformed.Load(), Refused: c.refused.Load(), Dropped: c.dropped.Load(),
-		Delayed: c.delayed.Load(),
+		Delayed: c.delayed.Load(), Spared: c.spared.Load(),
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
+
 	"github.com/shoalnet/shoal/key"
 	"github.com/shoalnet/shoal/node"
 )
@@ -197,13 +199,20 @@ func (p *Peer) regroup(id key.ID) {
 	}
 }
 
-// send starts an exchange with a peer.
+// send starts an exchange with a peer. To know whether it is there none is needed while
+// there is a connection that the transport keeps alive: QUIC and yamux send of their own
+// accord after 15 and 30 seconds of silence, and give up who does not answer.
 func (p *Peer) send(r node.Send) {
 	to, known := p.book.Peer(r.To)
 	codec := p.codecs[r.Protocol]
 	if !known || codec == nil || r.To == p.book.self || len(p.underway) == maxSends {
 		p.count.dropped.Add(1)
 		p.machine.Tell(p.owner.now(), node.Failed{Ref: r.Ref, Reason: node.NoNews})
+		return
+	}
+	if r.Presence && p.host.Network().Connectedness(to) == network.Connected {
+		p.count.spared.Add(1)
+		p.machine.Tell(p.owner.now(), node.Present{Ref: r.Ref})
 		return
 	}
 	wanted, withdraw := context.WithCancel(p.ctx)

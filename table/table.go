@@ -32,6 +32,7 @@ const (
 	Failed               // it did not answer a request
 	Left                 // it said that it serves no more: forget it
 	Named                // somebody else says that it exists: a candidate, but hearsay
+	Linked               // it is there, as a session with it shows that is kept alive
 )
 
 // Event tells what was seen of a peer. RTT belongs to Answered: the time from
@@ -87,10 +88,11 @@ type Table struct {
 	spendAt  time.Duration // when the budget allows another probe
 	measure  bool          // it goes to a spare, not to a member
 	model    survival
-	typical  Smoothed // answer times over all peers
-	recent   uint32   // the last 20 outcomes, a set bit for each failure
-	seq      uint32   // of the last newcomer
-	pressed  int8     // how scarce memory is, of pressureSteps
+	typical  Smoothed      // answer times over all peers
+	recent   uint32        // the last 20 outcomes, a set bit for each failure
+	vouched  time.Duration // when a session last counted as one of them
+	seq      uint32        // of the last newcomer
+	pressed  int8          // how scarce memory is, of pressureSteps
 	lean     bool
 	duds     uint8         // hearsay in a row that did not answer
 	restAt   time.Duration // when the next hearsay may be checked
@@ -177,6 +179,10 @@ func (t *Table) Tell(now time.Duration, ev Event) {
 		if i >= 0 {
 			t.failed(now, b, i)
 		}
+	case Linked:
+		if i >= 0 {
+			t.linked(now, b, i)
+		}
 	case Left:
 		if i >= 0 {
 			t.remove(b, i, Withdrew)
@@ -215,6 +221,29 @@ func (t *Table) answered(now time.Duration, b, i int, rtt time.Duration) {
 	byTime := t.set.Admission == Near || t.set.Admission == Mixed
 	if change := max(c.time()-was, was-c.time()); byTime && change > was/16 {
 		t.mark(b)
+	}
+}
+
+// vouchEvery is the least time between two sessions that count as successes in what
+// tells whether our own link is down. When it goes down they are still there for half
+// a minute, in which requests fail by the dozen.
+const vouchEvery = 5 * time.Second
+
+// linked takes that a peer is there, without an answer: nothing is known of how fast it
+// is, nor whether it serves.
+func (t *Table) linked(now time.Duration, b, i int) {
+	k := &t.buckets[b]
+	c := &k.pool[i]
+	if c.answered && t.set.Stale > 0 {
+		t.model.saw(k.doubt(i, now), false)
+	}
+	k.dueAt = 0
+	c.hears(now)
+	t.reported(c)
+	t.spendAt = min(t.spendAt, now+linkedEvery) // it cost nothing
+	if now-t.vouched >= vouchEvery {
+		t.vouched = now
+		t.recent <<= 1
 	}
 }
 

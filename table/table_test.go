@@ -54,8 +54,8 @@ func TestScenarios(t *testing.T) {
 			set.Shape = []int{script.ArgInt(t, td, "size", 2)}
 			set.Admission = admission(t, td)
 			tab.Configure(set)
-		case "answered", "failed", "seen", "left":
-			kind := map[string]table.Kind{"answered": table.Answered, "failed": table.Failed, "seen": table.Seen, "left": table.Left}[td.Cmd]
+		case "answered", "failed", "seen", "left", "linked":
+			kind := map[string]table.Kind{"answered": table.Answered, "failed": table.Failed, "seen": table.Seen, "left": table.Left, "linked": table.Linked}[td.Cmd]
 			for _, id := range script.ArgIDs(t, td, "peer") {
 				tab.Tell(now, table.Event{
 					Kind: kind, Peer: id, RTT: script.ArgDuration(t, td, "rtt", 0), Group: uint32(script.ArgInt(t, td, "in", 0)),

@@ -32,6 +32,10 @@ func (t *Table) rest(now time.Duration) {
 // be handed out again.
 const probeTimeout = 15 * time.Second
 
+// linkedEvery is the pause after a probe that was not sent because a session showed
+// that the peer is there.
+const linkedEvery = time.Second
+
 // probeBytes is what a probe and its answer come to: two short messages of
 // /ipfs/kad/1.0.0 in packets of their own.
 const probeBytes = 180

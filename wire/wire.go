@@ -45,5 +45,7 @@ type Message struct {
 	// Errand says what it is for, in numbers of the protocol's own: for those who
 	// count. It is not sent.
 	Errand uint8
-	Body   any
+	// Presence says that it wants to know no more than whether the peer is there.
+	Presence bool
+	Body     any
 }

@@ -229,7 +229,7 @@ func (k *protocol) settled(now time.Duration, ev node.Settled) {
 		k.silences.failed(now, ev.Sent, ev.Peer)
 	}
 	lost := false
-	if answered {
+	if _, present := ev.Outcome.(node.Present); answered || present {
 		k.silences.lives(now, ev.Peer)
 		lost = k.rejoin.lives(now, k.peer.Self, ev.Peer)
 	}
@@ -348,7 +348,7 @@ func (k *protocol) probe(now time.Duration) (node.Request, bool) {
 		m, errand = Message{Type: FindNode, Target: k.peer.Self}, Verify
 	}
 	return k.peer.Send(now, k, forProbe, wire.Message{
-		To: p.Peer, Deadline: now + k.lookup.Hard, Priority: wire.Background, Errand: uint8(errand), Body: m,
+		To: p.Peer, Deadline: now + k.lookup.Hard, Priority: wire.Background, Errand: uint8(errand), Presence: !p.Verify, Body: m,
 	}, false)
 }
 
