@@ -1,10 +1,8 @@
 package p2p
 
 import (
-	"cmp"
 	"context"
 	"math"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +10,7 @@ import (
 	"github.com/shoalnet/shoal/key"
 	"github.com/shoalnet/shoal/lookup"
 	"github.com/shoalnet/shoal/node"
+	"github.com/shoalnet/shoal/stat"
 )
 
 // TestPrediction compares what lookups expect of those whom they ask with what comes,
@@ -89,7 +88,7 @@ func agreement(steps []lookup.Step) float64 {
 	for _, s := range steps {
 		predicted, took = append(predicted, s.Predicted.Seconds()), append(took, (s.Ended-s.Asked).Seconds())
 	}
-	x, y := ranks(predicted), ranks(took)
+	x, y := stat.Ranks(predicted), stat.Ranks(took)
 	mx, my := mean(x), mean(y)
 	var xy, xx, yy float64
 	for i := range x {
@@ -98,25 +97,4 @@ func agreement(steps []lookup.Step) float64 {
 		yy += (y[i] - my) * (y[i] - my)
 	}
 	return xy / math.Sqrt(xx*yy)
-}
-
-// ranks returns the ranks of values; equal ones share the mean of theirs.
-func ranks(values []float64) []float64 {
-	order := make([]int, len(values))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(values[a], values[b]) })
-	out := make([]float64, len(values))
-	for from := 0; from < len(order); {
-		to := from + 1
-		for to < len(order) && values[order[to]] == values[order[from]] {
-			to++
-		}
-		for _, i := range order[from:to] {
-			out[i] = float64(from+to-1) / 2
-		}
-		from = to
-	}
-	return out
 }
