@@ -273,7 +273,7 @@ func (w *wild) receive(t *rapid.T) {
 // settle answers one open request, or fails it.
 func (w *wild) settle(t *rapid.T) {
 	if len(w.open) == 0 {
-		t.Skip("nothing is open")
+		return // not Skip: rapid takes an input that skips again and again for a failure
 	}
 	i := rapid.IntRange(0, len(w.open)-1).Draw(t, "which")
 	o := w.open[i]
@@ -322,7 +322,7 @@ func outcome(t *rapid.T, o open) node.Event {
 // late answers what has been answered, or was given up: it changes nothing.
 func (w *wild) late(t *rapid.T) {
 	if len(w.closed) == 0 {
-		t.Skip("nothing is closed")
+		return
 	}
 	ref := rapid.SampledFrom(w.closed).Draw(t, "ref")
 	before, known := w.n.Counters().Ignored, w.n.Table().Len()
