@@ -31,7 +31,7 @@ func (c *Churn) length(draw *stat.Stream) time.Duration {
 	if c.Sessions != nil {
 		return c.Sessions.length(draw.Float64())
 	}
-	return time.Duration(draw.Weibull(c.Shape, float64(c.Scale)))
+	return lasting(draw.Weibull(c.Shape, float64(c.Scale)))
 }
 
 // residual draws how long a peer still stays that is there at the start: in the
@@ -41,7 +41,7 @@ func (c *Churn) residual(draw *stat.Stream) time.Duration {
 		return c.Sessions.residual(draw)
 	}
 	u := draw.Float64()
-	return time.Duration(float64(c.Scale) * math.Pow(mathext.GammaIncRegInv(1/c.Shape, u), 1/c.Shape))
+	return lasting(float64(c.Scale) * math.Pow(mathext.GammaIncRegInv(1/c.Shape, u), 1/c.Shape))
 }
 
 // stay is the time that one peer spends in a slot.
@@ -70,6 +70,18 @@ func (c *Churn) Stays(seed, slot uint64, start, horizon time.Duration) []Stay {
 // forever is later than any run ends.
 const forever = time.Duration(math.MaxInt64)
 
+// lasting is a time of so many nanoseconds, of which distributions with long tails draw
+// more than a time.Duration holds.
+func lasting(ns float64) time.Duration {
+	if ns < float64(forever) {
+		return time.Duration(ns)
+	}
+	return forever
+}
+
+// plus is at + d, for d of 0 or more.
+func plus(at, d time.Duration) time.Duration { return at + min(d, forever-at) }
+
 // leastStay keeps a newcomer long enough to join.
 const leastStay = time.Second
 
@@ -88,7 +100,7 @@ type timeline struct {
 func (t *timeline) stays(slot uint64, c clock) []stay {
 	at := forever
 	if !t.churn.none() {
-		at = t.start + min(t.churn.residual(stat.NewStream(t.seed, "sim.residual", slot)), forever-t.start)
+		at = plus(t.start, t.churn.residual(stat.NewStream(t.seed, "sim.residual", slot)))
 	}
 	list := []stay{{from: t.start, to: at}}
 	for generation := uint64(1); ; generation++ {
@@ -110,19 +122,19 @@ func (t *timeline) stays(slot uint64, c clock) []stay {
 		if !t.churn.none() {
 			length = max(t.churn.length(stat.NewStream(t.seed, "sim.session", slot, generation)), leastStay)
 		}
-		list = append(list, stay{from: next, to: next + min(length, forever-next)})
+		list = append(list, stay{from: next, to: plus(next, length)})
 	}
 }
 
-// exodus returns the mishap that ends a stay, if one does.
-func (t *timeline) exodus(slot uint64, s stay) (Mishap, bool) {
+// exodus returns the first mishap that ends a stay, if one does.
+func (t *timeline) exodus(slot uint64, s stay) (first Mishap, left bool) {
 	for i, m := range t.mishaps {
 		at := t.begins + m.After
 		if m.Kind == Exodus && s.from < at && at < s.to && stat.NewStream(t.seed, "sim.exodus", uint64(i), slot).Float64() < m.Share {
-			return m, true
+			first, left, s.to = m, true, at
 		}
 	}
-	return Mishap{}, false
+	return first, left
 }
 
 // present returns which of the stays covers a time, -1 if none does.

@@ -150,6 +150,30 @@ func TestStays(t *testing.T) {
 	}
 }
 
+// Of tails that are longer than time itself, nobody ends before it begins, and most of
+// those who are there stay for ever.
+func TestLongStays(t *testing.T) {
+	for _, churn := range []Churn{
+		{Shape: 0.1, Scale: time.Hour},
+		{Shape: 0.15, Scale: 4 * time.Hour},
+		{Shape: 0.61, Scale: time.Hour, Away: 1 << 62},
+	} {
+		var longest time.Duration
+		for slot := range uint64(200) {
+			stays := (&timeline{churn: &churn, seed: 1, start: dawn, begins: dawn, horizon: dawn + time.Hour}).stays(slot, clock{cycle: &Cycle{}})
+			for i, s := range stays {
+				if s.to <= s.from || i > 0 && s.from < stays[i-1].to {
+					t.Fatalf("%+v: slot %d: %v", churn, slot, stays)
+				}
+				longest = max(longest, s.to)
+			}
+		}
+		if churn.Away == 0 && longest != forever {
+			t.Errorf("%+v: the longest stay ends at %v", churn, longest)
+		}
+	}
+}
+
 func TestPopularity(t *testing.T) {
 	zipf, err := Zipf(100, 1)
 	if err != nil {

@@ -69,12 +69,12 @@ type clock struct {
 // level 1 (thinning: Lewis and Shedler, 1979).
 func (c clock) after(at, mean time.Duration, draw *stat.Stream) time.Duration {
 	if c.cycle.none() {
-		return at + time.Duration(draw.ExpFloat64()*float64(mean))
+		return plus(at, lasting(draw.ExpFloat64()*float64(mean)))
 	}
 	peak := c.cycle.peak()
 	for {
-		at += time.Duration(draw.ExpFloat64() * float64(mean) / peak)
-		if draw.Float64()*peak < c.cycle.level(at+c.ahead) {
+		at = plus(at, lasting(draw.ExpFloat64()*float64(mean)/peak))
+		if at == forever || draw.Float64()*peak < c.cycle.level(at+c.ahead) {
 			return at
 		}
 	}

@@ -64,6 +64,27 @@ func TestExodus(t *testing.T) {
 	}
 }
 
+// Of two mishaps each takes its share, in whatever order they are named.
+func TestExodusTwice(t *testing.T) {
+	const peers = 4000
+	early, late := Mishap{Kind: Exodus, Share: 0.3, After: time.Hour}, Mishap{Kind: Exodus, Share: 0.3, After: 2 * time.Hour}
+	for _, mishaps := range [][]Mishap{{early, late}, {late, early}} {
+		line := timeline{churn: &Churn{}, seed: 1, horizon: 4 * time.Hour, mishaps: mishaps}
+		var there [2]float64
+		for slot := range uint64(peers) {
+			stays := line.stays(slot, clock{cycle: &Cycle{}})
+			for i, at := range []time.Duration{early.After, late.After} {
+				if present(stays, at) >= 0 {
+					there[i]++
+				}
+			}
+		}
+		if math.Abs(there[0]/peers-0.7) > 0.03 || math.Abs(there[1]/peers-0.49) > 0.03 {
+			t.Errorf("%v: %v of %d are there", mishaps, there, peers)
+		}
+	}
+}
+
 // While a region is cut off operations across the cut fail; when it has healed
 // they succeed again. The same happens on any number of threads.
 func TestCut(t *testing.T) {

@@ -56,7 +56,7 @@ type put struct {
 // becomes of it.
 func (r *run) later(at int) {
 	s, part := &r.slots[at], r.part(at)
-	mean := time.Duration(float64(time.Minute) / (r.cfg.OpsPerMinute * allShares))
+	mean := lasting(float64(time.Minute) / (r.cfg.OpsPerMinute * allShares))
 	next := r.clock(at).after(part.shard.now, mean, &s.operations)
 	draw := s.operations.Float64() * allShares
 	op := opGet

@@ -173,11 +173,12 @@ func (w *workload) plan(slot int) {
 	draw := stat.NewStream(w.cfg.Seed, "rivals.operations", uint64(slot))
 	mean := float64(time.Minute) / w.cfg.OpsPerMinute
 	for at := dawn; ; {
-		at += time.Duration(draw.ExpFloat64() * mean)
-		target := w.someone(draw, slot, at)
-		if at >= w.ends {
+		wait := draw.ExpFloat64() * mean
+		if wait >= float64(w.ends-at) { // it may be more than a time.Duration holds
 			return
 		}
+		at += time.Duration(wait)
+		target := w.someone(draw, slot, at)
 		caller, generation := w.present(slot, at)
 		over := at + w.cfg.Timeout
 		w.operations = append(w.operations, operation{
