@@ -25,7 +25,7 @@ type grower struct {
 	keep    keeper
 	ideal   *keyspace.Population // takes the place of keep: the offline recursion over the last roster
 	size    int
-	offers  int  // newcomers, in a world at rest for all the time, otherwise in a step
+	offers  int  // newcomers, in a world at rest for all the time, otherwise in an hour
 	timed   bool // the rule looks at answer times
 	replies int  // peers that one lookup of the owner finds; 0: arrivals are random
 	seed    uint64
@@ -86,8 +86,18 @@ func (g *grower) grow(peer uint32, b int) {
 				g.offer(peer, rank)
 			}
 		}
-		g.arrive(draw, peer, b, live)
+		g.arrive(draw, peer, b, live, g.newcomers(number-begin))
 	}
+}
+
+// newcomers is how many come in a step since the owner came. Steps differ by one where an
+// hour's newcomers cannot be shared alike.
+func (g *grower) newcomers(step int) int {
+	if g.world.stays == nil {
+		return g.offers
+	}
+	const steps = int(time.Hour / pause)
+	return g.offers*(step+1)/steps - g.offers*step/steps
 }
 
 // offer presents a peer. Its answer time belongs to the pair, uniform from 10 to
@@ -106,17 +116,17 @@ func (g *grower) offer(owner, peer uint32) {
 // answerTime marks the words of Hash that are drawn for answer times.
 const answerTime = 0x727474
 
-// arrive presents the newcomers of a step.
-func (g *grower) arrive(draw *stat.Stream, peer uint32, b int, live []uint32) {
+// arrive presents n newcomers.
+func (g *grower) arrive(draw *stat.Stream, peer uint32, b int, live []uint32, n int) {
 	if g.replies == 0 {
-		for range g.offers {
+		for range n {
 			g.offer(peer, live[draw.IntN(len(live))])
 		}
 		return
 	}
 	bit := uint64(1) << (63 - b)
 	prefix := (g.world.pop.IDs[peer] ^ bit) &^ (bit - 1)
-	for left := g.offers; left > 0; {
+	for left := n; left > 0; {
 		found := closestOf(g.world.pop.IDs, live, prefix|draw.Uint64()>>(b+1), b+1, g.replies, g.near[:0])
 		found = found[max(len(found)-left, 0):]
 		for _, rank := range found {

@@ -151,7 +151,7 @@ func (e *experiment) grower(world *presence, v variant, live *keyspace.Populatio
 	}
 	g.offers = (v.offers - 1) * g.size // the fill is the first of each place
 	if e.cfg.Churning() {
-		g.offers = max(v.offers*g.size*int(pause)/int(time.Hour), 1)
+		g.offers = v.offers * g.size
 	}
 	if v.rule == Ideal {
 		g.ideal = live

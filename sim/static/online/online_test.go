@@ -277,3 +277,19 @@ func TestHalfGain(t *testing.T) {
 		t.Errorf("between 1 and 9 is anywhere: %v", got)
 	}
 }
+
+// An hour's newcomers are as many as were asked for, though the steps of an hour cannot
+// share them alike.
+func TestNewcomersOfAnHour(t *testing.T) {
+	for _, offers := range []int{1, 10, 20, 25, 60} {
+		g := grower{world: &presence{stays: []sim.Stay{{}}}, offers: offers}
+		all, least, most := 0, offers, 0
+		for step := range 6 {
+			n := g.newcomers(step)
+			all, least, most = all+n, min(least, n), max(most, n)
+		}
+		if all != offers || most-least > 1 {
+			t.Errorf("%d in an hour, %d to %d a step, want %d", all, least, most, offers)
+		}
+	}
+}
