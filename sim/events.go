@@ -171,7 +171,9 @@ type EventsComparison struct {
 }
 
 // CompareEvents runs a network twice: with the knobs of a configuration, and with
-// others. Progress, of both in turn, and errors are as in RunEvents.
+// others. Progress, of both in turn, and errors are as in RunEvents: what ctx ends is
+// Interrupted, and what the second run has not reached is not in Paired. If ctx ends before
+// the second run measures, Versus has no figures.
 func CompareEvents(ctx context.Context, cfg EventsConfig, versus knob.Config, progress func(passed, total time.Duration, begun int)) (EventsComparison, error) {
 	type get struct {
 		slot  int32
@@ -180,16 +182,18 @@ func CompareEvents(ctx context.Context, cfg EventsConfig, versus knob.Config, pr
 	var out EventsComparison
 	took := map[get]float64{}
 	var first, second []float64
+	var ended error
 	for i, knobs := range []knob.Config{cfg.Knobs, versus} {
 		cfg.Knobs = knobs
 		half, samples, err := runEvents(ctx, cfg, progress)
-		if err != nil {
-			return EventsComparison{}, err
-		}
 		if i == 0 {
 			out.EventsResult = half
 		} else {
 			out.Versus = half
+		}
+		ended = err
+		if err != nil && (i == 0 || ctx.Err() == nil) {
+			return out, err
 		}
 		for _, s := range samples {
 			if s.op != opGet || s.void {
@@ -204,7 +208,8 @@ func CompareEvents(ctx context.Context, cfg EventsConfig, versus knob.Config, pr
 		}
 	}
 	out.Paired = Pair(first, second)
-	return out, nil
+	out.Interrupted = ended != nil
+	return out, ended
 }
 
 // complete fills in what follows from the rest and checks what was given.
@@ -266,7 +271,7 @@ func (r *run) result(counted []sample) EventsResult {
 		Workers: len(r.world.shards),
 		Events:  r.world.Events(), EventsBy: r.world.EventCounts(), TraceHash: r.world.Digest(),
 		VirtualSeconds:   r.measured.Seconds(),
-		MaintenanceBytes: float64(r.maintenance) / (r.measured.Seconds() * float64(r.cfg.Peers)),
+		MaintenanceBytes: float64(r.maintenance) / r.peerSeconds(),
 		Entries:          r.entries,
 		StaleRatio:       r.stale,
 		Roster:           r.rostersAtEnd(),

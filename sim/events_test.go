@@ -280,3 +280,47 @@ func BenchmarkEvents(b *testing.B) {
 	}
 	b.ReportMetric(float64(total)/b.Elapsed().Seconds(), "events/s")
 }
+
+// Hardly any operations is a run like another: time goes on.
+func TestEventsRare(t *testing.T) {
+	cfg := DefaultEvents()
+	cfg.Peers, cfg.Knobs, cfg.Seed = 40, preset(t, "stock"), 1
+	cfg.OpsPerMinute, cfg.Warmup, cfg.Duration = 1e-9, 0, time.Minute
+	if r := events(t, cfg); r.Gets+r.Finds+r.Stores+r.Lookups != 0 || r.VirtualSeconds != 60 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// What a peer sends is of the time for which it is there: one of three leaves when half of
+// the time is over, and another has left before.
+func TestPeerSeconds(t *testing.T) {
+	r := run{cfg: EventsConfig{Peers: 3}, begins: dawn + time.Minute, measured: 10 * time.Minute}
+	for _, to := range []time.Duration{forever, dawn + 6*time.Minute, dawn + 30*time.Second} {
+		r.slots = append(r.slots, slot{stays: []stay{{from: dawn, to: to}}})
+	}
+	if got := r.peerSeconds(); got != 900 {
+		t.Errorf("%v s, want 900", got)
+	}
+}
+
+// What ends in the second of two runs has the whole first one.
+func TestCompareInterrupted(t *testing.T) {
+	cfg := troubled(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	runs, before := 0, time.Duration(-1)
+	c, err := CompareEvents(ctx, cfg, preset(t, "stock"), func(passed, _ time.Duration, _ int) {
+		if passed < before || before < 0 {
+			runs++
+		}
+		if before = passed; runs == 2 && passed > cfg.Warmup+20*time.Second {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) || !c.Interrupted {
+		t.Fatalf("%v, %+v", err, c)
+	}
+	if whole := events(t, cfg); c.TraceHash != whole.TraceHash || c.Versus.Gets == 0 || c.Versus.Gets >= whole.Gets || c.Pairs == 0 {
+		t.Errorf("first %s of %s, second %d gets of %d, %d pairs", c.TraceHash, whole.TraceHash, c.Versus.Gets, whole.Gets, c.Pairs)
+	}
+}

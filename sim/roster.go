@@ -99,6 +99,6 @@ func (r *run) rostersAtEnd() *RosterResult {
 	return &RosterResult{
 		Entries: ratio(s.named, s.count), SettledRatio: ratio(s.settled, s.count),
 		WrongRatio: ratio(s.wrong, s.named), MissingRatio: ratio(s.missing, s.missing+s.named-s.wrong),
-		Bytes: float64(r.rosterBytes) / (r.measured.Seconds() * float64(r.cfg.Peers)),
+		Bytes: float64(r.rosterBytes) / r.peerSeconds(),
 	}
 }

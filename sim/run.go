@@ -528,6 +528,19 @@ func (r *run) stop(before spent) {
 	r.entries, r.stale = ratio(members, peers), ratio(gone, members)
 }
 
+// peerSeconds is for how long peers were there while measuring, all together.
+func (r *run) peerSeconds() float64 {
+	absent := 0.0
+	for i := range r.slots {
+		there := time.Duration(0)
+		for _, s := range r.slots[i].stays {
+			there += max(min(s.to, r.begins+r.measured)-max(s.from, r.begins), 0)
+		}
+		absent += (r.measured - there).Seconds()
+	}
+	return r.measured.Seconds()*float64(r.cfg.Peers) - absent
+}
+
 // meanEntries returns the mean members of a table.
 func (r *run) meanEntries(now time.Duration) float64 {
 	members, peers := 0, 0

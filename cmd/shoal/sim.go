@@ -170,12 +170,13 @@ func (a *app) compareEvents(cmd *cobra.Command, w *worldFlags, versus string) er
 	tell, stop := a.eventsProgress(w.cfg)
 	c, err := sim.CompareEvents(cmd.Context(), w.cfg, other, tell)
 	stop()
-	if err != nil {
+	if err != nil && !c.Interrupted {
 		return simError(err)
 	}
 	if a.json {
 		return a.printJSON(c)
 	}
+	a.partly(c.Interrupted)
 	for _, half := range []struct {
 		name string
 		r    sim.EventsResult
