@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -128,16 +129,12 @@ func (a *app) simFrontier(cmd *cobra.Command, f *frontierFlags) error {
 	if err != nil && !r.Interrupted {
 		return simError(err)
 	}
-	if f.plot != "" {
-		if err := frontierFigure(r).Save(f.plot); err != nil {
-			return usagef("--plot: %w", err)
-		}
+	show := a.printJSON
+	if !a.json {
+		show = func(any) error { return writeFrontier(a.stdout, r, repeatLine(cmd, nil)) }
+		a.partly(r.Interrupted)
 	}
-	if a.json {
-		return a.printJSON(r)
-	}
-	a.partly(r.Interrupted)
-	return writeFrontier(a.stdout, r, repeatLine(cmd, nil))
+	return errors.Join(show(r), drawn(f.plot, frontierFigure(r)))
 }
 
 func writeFrontier(w io.Writer, r rivals.Frontier, repeat string) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -73,16 +74,12 @@ func (a *app) simOnline(cmd *cobra.Command, cfg online.Config, plot string) erro
 	if err != nil && !r.Interrupted {
 		return simError(err)
 	}
-	if plot != "" {
-		if err := onlineFigure(r).Save(plot); err != nil {
-			return usagef("--plot: %w", err)
-		}
+	show := a.printJSON
+	if !a.json {
+		show = func(any) error { return writeOnline(a.stdout, r, repeatLine(cmd, nil)) }
+		a.partly(r.Interrupted)
 	}
-	if a.json {
-		return a.printJSON(r)
-	}
-	a.partly(r.Interrupted)
-	return writeOnline(a.stdout, r, repeatLine(cmd, nil))
+	return errors.Join(show(r), drawn(plot, onlineFigure(r)))
 }
 
 func writeOnline(w io.Writer, r online.Result, repeat string) error {

@@ -60,11 +60,24 @@ func TestBadOnline(t *testing.T) {
 		{"--churn nowhere.csv", `--churn "nowhere.csv": no such file: want shape,scale`},
 		{"--plot gain.gif", "--plot: chart: gain.gif: want a name that ends in .svg or .png"},
 		{"--networks 0", "--networks 0: want 1 or more"},
-		{"--peers 300 --networks 1 --lookups 50 --offers 1 --rules level --seed 1 --plot nowhere/at/all.svg", "--plot: chart: open nowhere/at/all.svg"},
 	} {
 		code, out, stderr := shoal(t, append([]string{"sim", "online"}, strings.Fields(test.line)...)...)
 		if code != exitUsage || out != "" || !strings.Contains(complaint(stderr), test.want) {
 			t.Errorf("shoal sim online %s: status %d\nstdout %q\nstderr %q\nwant   %q", test.line, code, out, stderr, test.want)
+		}
+	}
+}
+
+// A picture that cannot be written costs an error, not what was measured.
+func TestOnlineUndrawn(t *testing.T) {
+	for _, plot := range []string{"nowhere/at/all.svg", "first-seen.svg"} {
+		line := "sim online --peers 300 --networks 1 --lookups 50 --offers 1 --rules first-seen --seed 1 --plot " + plot
+		if plot == "nowhere/at/all.svg" {
+			line = strings.Replace(line, "first-seen --seed", "level --seed", 1)
+		}
+		code, out, stderr := shoal(t, strings.Fields(line)...)
+		if code != exitUsage || !strings.Contains(complaint(stderr), "--plot: chart: ") || !strings.Contains(out, "repeat with: ") {
+			t.Errorf("%s: status %d\nstdout %q\nstderr %q", line, code, out, stderr)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -126,15 +127,11 @@ func (a *app) tuneRace(cmd *cobra.Command, f *raceFlags) error {
 		}
 		return simError(err)
 	}
-	if f.plot != "" {
-		if err := raceFigure(r).Save(f.plot); err != nil {
-			return usagef("--plot: %w", err)
-		}
+	show := a.printJSON
+	if !a.json {
+		show = func(any) error { return writeRace(a.stdout, r, repeatLine(cmd, nil)) }
 	}
-	if a.json {
-		return a.printJSON(r)
-	}
-	return writeRace(a.stdout, r, repeatLine(cmd, nil))
+	return errors.Join(show(r), drawn(f.plot, raceFigure(r)))
 }
 
 // writeRace prints the standings and the duels.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -143,16 +144,12 @@ func (a *app) tuneRegimes(cmd *cobra.Command, f *regimesFlags) error {
 		}
 		return simError(err)
 	}
-	if f.plot != "" {
-		if err := regretFigure(r).Save(f.plot); err != nil {
-			return usagef("--plot: %w", err)
-		}
+	show := a.printJSON
+	if !a.json {
+		show = func(any) error { return writeRegimes(a.stdout, r, repeatLine(cmd, nil)) }
+		a.partly(r.Interrupted)
 	}
-	if a.json {
-		return a.printJSON(r)
-	}
-	a.partly(r.Interrupted)
-	return writeRegimes(a.stdout, r, repeatLine(cmd, nil))
+	return errors.Join(show(r), drawn(f.plot, regretFigure(r)))
 }
 
 // writeRegimes prints the standings of each world.

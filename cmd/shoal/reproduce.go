@@ -93,6 +93,7 @@ func (a *app) reproduce(cmd *cobra.Command, opt reproduce.Options, markdown bool
 	case a.json:
 		return a.printJSON(r)
 	case markdown:
+		a.partly(r.Interrupted)
 		return r.page(a.stdout)
 	}
 	a.partly(r.Interrupted)
@@ -208,6 +209,9 @@ the standard error of ours from the lookups alone.
 func (r *reproduction) page(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s%s, with seed %d.\n", reproducePage, r.summary(), r.Seed)
+	if r.Interrupted {
+		b.WriteString("\n**Interrupted: these are the rows that were done by then.**\n")
+	}
 	b.WriteString("\n| | row | published | ours | error | tolerance | source | grade | command |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, row := range r.Rows {
 		fmt.Fprintf(&b, "| **%s** | %s | %s | `%s` |\n", verdict(row.Holds), strings.Join(cells(row)[1:], " | "), row.Grade, row.Command)

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/shoalnet/shoal/internal/chart"
 )
 
 // textTable is a table for people: columns aligned by two spaces, those that
@@ -75,4 +77,16 @@ func interval(low, high float64) string {
 		return "-"
 	}
 	return "[" + significant(low) + ", " + significant(high) + "]"
+}
+
+// drawn draws what a run has found, if a file was named. It is called when the figures are
+// printed: a run of hours is not lost to a picture that cannot be drawn or written.
+func drawn(file string, f *chart.Figure) error {
+	if file == "" {
+		return nil
+	}
+	if err := f.Save(file); err != nil {
+		return usagef("--plot: %w", err)
+	}
+	return nil
 }
