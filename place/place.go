@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/shoalnet/shoal/stat"
 )
 
 // maxSites bounds the sites of a matrix: 4096 take 64 MiB.
@@ -95,6 +97,15 @@ func (m *Matrix) N() int { return len(m.sites) }
 // panics if there is no such site.
 func (m *Matrix) RTT(i, j int) time.Duration {
 	return time.Duration(m.micros[i*len(m.sites)+j]) * time.Microsecond
+}
+
+// Digest is a number that depends on every round-trip time, to tell matrices apart.
+func (m *Matrix) Digest() uint64 {
+	digest := stat.Hash(uint64(m.N()))
+	for _, micros := range m.micros {
+		digest = stat.Hash(digest, uint64(micros))
+	}
+	return digest
 }
 
 // Site returns site i.

@@ -223,6 +223,7 @@ func raceFigure(r *race.Result) *chart.Figure {
 type raceHead struct {
 	Version  string   `json:"version"`
 	Problems []string `json:"problems"`
+	Matrices []uint64 `json:"matrices"` // of the problems, what tells their latencies from others
 	From     string   `json:"from"`
 	Stale    float64  `json:"stale"`
 	Budget   int      `json:"budget"`
@@ -238,6 +239,7 @@ func openRaceLog(f *raceFlags) (*runLog[race.Run], error) {
 	head := raceHead{Version: version, From: f.from, Stale: f.stale, Budget: f.cfg.Budget, Fidelity: f.cfg.Fidelity, Seed: f.cfg.Seed}
 	for _, p := range f.cfg.Problems {
 		head.Problems = append(head.Problems, p.Name)
+		head.Matrices = append(head.Matrices, p.World.Matrix.Digest())
 	}
 	return openRunLog(f.dir, "race.log", "race", head, func(r *race.Run) bool { return len(r.Curve) > 0 })
 }

@@ -148,6 +148,11 @@ func newRace(cfg Config) (*race, error) {
 	case cfg.Seeds < 1 || cfg.Workers < 1:
 		return nil, fmt.Errorf("race: %d seeds on %d workers: want at least 1", cfg.Seeds, cfg.Workers)
 	}
+	for i, p := range cfg.Problems {
+		if slices.ContainsFunc(cfg.Problems[:i], func(other Problem) bool { return other.Name == p.Name }) {
+			return nil, fmt.Errorf("race: two problems are %q: their runs could not be told apart", p.Name)
+		}
+	}
 	for i, name := range cfg.Entrants {
 		if !slices.Contains(Names(), name) {
 			return nil, fmt.Errorf("race: no entrant %q: want some of %s", name, strings.Join(Names(), ", "))

@@ -109,6 +109,7 @@ func TestRace(t *testing.T) {
 
 func TestBadRaces(t *testing.T) {
 	for want, change := range map[string]func(*race.Config){
+		"two problems":    func(c *race.Config) { c.Problems = append(c.Problems, c.Problems[0]) },
 		"no problem":      func(c *race.Config) { c.Problems = nil },
 		"at least 20":     func(c *race.Config) { c.Budget = 1000 },
 		"no entrant":      func(c *race.Config) { c.Entrants = []string{"tortoise"} },
