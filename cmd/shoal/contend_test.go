@@ -38,6 +38,16 @@ func TestArmFlags(t *testing.T) {
 	}
 }
 
+// What a run of weeks has found is printed though it cannot be written down.
+func TestTellUnwritten(t *testing.T) {
+	var out bytes.Buffer
+	a := app{stdout: &out}
+	words := func() error { out.WriteString("the winner"); return nil }
+	if err := a.tell(filepath.Join(t.TempDir(), "gone"), 1, 1, words); err == nil || out.String() != "the winner" {
+		t.Errorf("%v, %q", err, out.String())
+	}
+}
+
 func TestWriteContest(t *testing.T) {
 	level, effect, p := 40.0, 0.9, 0.01
 	c := pilot.Contest{Report: arms.Report{

@@ -153,6 +153,9 @@ func readSeries(dir fs.FS, name string, windows [][2]string) (s proof.Series, er
 		if err != nil {
 			return s, err
 		}
+		if len(row) < 2 {
+			return s, fmt.Errorf("row %q: want a time and a value", strings.Join(row, ","))
+		}
 		if row[0] == "timestamp" {
 			continue
 		}

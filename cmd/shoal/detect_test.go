@@ -51,11 +51,12 @@ func TestTuneDetectRefuses(t *testing.T) {
 	}
 	const windows = `{"a.csv": [["2014-01-01 00:00:00", "2014-01-01 00:05:00"]]}`
 	for want, dir := range map[string]string{
-		"windows.json":    t.TempDir(),
-		"none of the":     write(map[string]string{"windows.json": windows}),
-		"where a window":  write(map[string]string{"windows.json": windows, "a.csv": "timestamp,value\n2014-01-01 00:00:00,1\n"}),
-		"parsing \"one\"": write(map[string]string{"windows.json": windows, "a.csv": "timestamp,value\n2014-01-01 00:00:00,one\n"}),
-		"invalid char":    write(map[string]string{"windows.json": "windows"}),
+		"windows.json":       t.TempDir(),
+		"none of the":        write(map[string]string{"windows.json": windows}),
+		"where a window":     write(map[string]string{"windows.json": windows, "a.csv": "timestamp,value\n2014-01-01 00:00:00,1\n"}),
+		"parsing \"one\"":    write(map[string]string{"windows.json": windows, "a.csv": "timestamp,value\n2014-01-01 00:00:00,one\n"}),
+		"a time and a value": write(map[string]string{"windows.json": windows, "a.csv": "timestamp\n2014-01-01 00:00:00\n"}),
+		"invalid char":       write(map[string]string{"windows.json": "windows"}),
 	} {
 		code, _, errs := shoal(t, "tune", "detect", "--data", dir)
 		if code != 2 || !strings.Contains(errs, want) {

@@ -20,6 +20,7 @@ import (
 	"github.com/shoalnet/shoal/pilot/fleet"
 	"github.com/shoalnet/shoal/pilot/fleet/twin"
 	"github.com/shoalnet/shoal/tune"
+	rules "github.com/shoalnet/shoal/tune/fleet"
 )
 
 // fleetDir and tuneDir are where a node's data directory keeps what tuning must know.
@@ -128,6 +129,9 @@ func newFleetStatusCommand(a *app) *cobra.Command {
 		Example: `  shoal fleet status --join a $(shoal fleet key fleet.key)`,
 		Args:    wantArgs("PUBLICKEY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkFleet(args[0]); err != nil {
+				return err
+			}
 			return a.askFleet(cmd.Context(), &f, func(c *client) (dht.FleetReport, error) { return c.FleetStatus(c.ctx, args[0]) })
 		},
 	}
@@ -184,6 +188,14 @@ now is passed on and does nothing.`, orderNames()),
 func checkTry(text string) error {
 	if _, err := dht.Knobs().Parse(dht.Knobs().Default(), text); err != nil {
 		return usagef("--try %s: %w", text, err)
+	}
+	return nil
+}
+
+// checkFleet says what is wrong with the name of a fleet, before anything is started.
+func checkFleet(name string) error {
+	if _, err := rules.ParseName(name); err != nil {
+		return usagef("%w: shoal fleet key prints it", err)
 	}
 	return nil
 }
@@ -324,6 +336,11 @@ func (f *tuneFlags) check(prefix string) error {
 		return usagef("--tune-interval %v: want 1s to 1h", f.interval)
 	case f.skew <= 0:
 		return usagef("--fleet-skew %v: want more than nothing", f.skew)
+	}
+	if f.fleet != "" {
+		if err := checkFleet(f.fleet); err != nil {
+			return err
+		}
 	}
 	if _, err := tune.PresetNamed(f.preset); err != nil {
 		return usageError{err}

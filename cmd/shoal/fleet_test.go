@@ -25,6 +25,8 @@ func TestFleetUsage(t *testing.T) {
 	}
 	for args, want := range map[string]string{
 		"node --fleet x --bootstrap public":                              "public network",
+		"node --fleet x":                                                 "64 hexadecimal digits",
+		"fleet status x":                                                 "64 hexadecimal digits",
 		"node --fleet-key " + key:                                        "--fleet PUBLICKEY",
 		"node --tune sometimes":                                          "off or local",
 		"node --tune local --fleet " + name:                              "choose one",

@@ -59,6 +59,9 @@ func (a *app) tuneReport(cmd *cobra.Command, dir string, cfg report.Config) erro
 	}
 	defer func() { _ = h.Close() }() // it was only read
 	r, err := report.Make(cmd.Context(), h, cfg)
+	if choice := (*report.ChoiceError)(nil); errors.As(err, &choice) {
+		return usageError{err}
+	}
 	if err != nil {
 		return err
 	}

@@ -55,18 +55,15 @@ func TestTuneReport(t *testing.T) {
 	if _, out, _ := shoal(t, "tune", "report", dir); !strings.Contains(out, "All changes together, against 3 peers.") {
 		t.Errorf("no holdout: %s", out)
 	}
-	for _, bad := range [][]string{{t.TempDir()}, {dir, "--price-cpu", "-1"}, {}} {
+	for _, bad := range [][]string{{t.TempDir()}, {dir, "--price-cpu", "-1"}, {}, {dir, "--after", "none"}, {dir, "--before", "first", "--after", "first"}} {
 		if code, _, errs := shoal(t, append([]string{"tune", "report"}, bad...)...); code != exitUsage {
 			t.Errorf("%q: status %d, %s", bad, code, errs)
 		}
 	}
-	if code, _, errs := shoal(t, "tune", "report", dir, "--after", "none"); code != exitFailed {
-		t.Errorf("status %d, %s", code, errs)
-	}
 	if code, _, errs := shoal(t, "tune", "alarms", dir); code != exitUsage {
 		t.Errorf("alarms of a directory without series: status %d, %s", code, errs)
 	}
-	for _, bad := range [][]string{{"--regime", "all"}, {"--mishap", "2"}, {"--preset", "none"}, {"--serve", "--candidate", "x"}} {
+	for _, bad := range [][]string{{"--regime", "all"}, {"--mishap", "2"}, {"--preset", "none"}, {"--serve", "--candidate", "x"}, {"--for", "2m", "--library", "x"}, {"--first", "--candidate", "default"}, {"--data", filepath.Join(dir, "journal", "x")}} {
 		if code, _, errs := shoal(t, append([]string{"up"}, bad...)...); code != exitUsage {
 			t.Errorf("up %q: status %d, %s", bad, code, errs)
 		}

@@ -30,7 +30,7 @@ func (f upFlags) plan() (pilot.Plan, bool) {
 			plan.MishapAt = f.length * 3 / 4
 		}
 	}
-	return plan, f.serve || f.length >= serviceFrom || plan.Regime > 0 || plan.Mishap > 0
+	return plan, f.serve || f.first || f.length >= serviceFrom || plan.Regime > 0 || plan.Mishap > 0
 }
 
 // upServe runs the service and writes what it did.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -155,19 +156,16 @@ func (a *app) tellUp(result *pilot.Result, dir string, window *upWindow) error {
 }
 
 // tell writes a result into the data directory, and prints what is shown of it as JSON,
-// or in words.
+// or in words, whether it could be written or not.
 func (a *app) tell(dir string, result, shown any, words func() error) error {
 	text, err := json.MarshalIndent(result, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "result.json"), append(text, '\n'), 0o600); err != nil {
-		return err
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "result.json"), append(text, '\n'), 0o600)
 	}
 	if a.json {
-		return a.printJSON(shown)
+		return errors.Join(a.printJSON(shown), err)
 	}
-	return words()
+	return errors.Join(words(), err)
 }
 
 // upConfig checks the flags.
@@ -213,6 +211,9 @@ func (a *app) upConfig(f upFlags) (pilot.Config, error) {
 	if _, serve := f.plan(); serve && f.candidate != "" && len(f.arms) == 0 {
 		return cfg, usagef("--candidate: a service looks for its own: drop it, or give --for less than %v", serviceFrom)
 	}
+	if _, serve := f.plan(); !serve && f.library != "" {
+		return cfg, usagef("--library: a service has one: add --serve, or give --for %v or more", serviceFrom)
+	}
 	if len(f.arms) > 0 && (f.candidate != "" || f.serve || f.first || f.regime == "half" || f.mishap > 0) {
 		return cfg, usagef("--arm: a comparison has no candidate, no service and no disturbance: drop --candidate, --serve, --first, --regime and --mishap")
 	}
@@ -232,6 +233,8 @@ func (a *app) upConfig(f upFlags) (pilot.Config, error) {
 			return cfg, err
 		}
 		a.screen.printf("data: %s", cfg.Dir)
+	} else if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return cfg, usagef("--data: %w", err)
 	}
 	return cfg, nil
 }

@@ -6,7 +6,6 @@ package report
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -98,14 +97,21 @@ type side struct {
 	seconds float64
 }
 
-// Make reads a history and makes the report.
+// ChoiceError says that there are no two configurations to compare, or not those asked
+// for.
+type ChoiceError struct{ text string }
+
+// Error implements error.
+func (e *ChoiceError) Error() string { return "report: " + e.text }
+
+// Make reads a history and makes the report. What cannot be compared is a ChoiceError.
 func Make(ctx context.Context, h *store.History, cfg Config) (*Report, error) {
 	configs, err := h.Configs(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if len(configs) < 2 {
-		return nil, fmt.Errorf("report: the history knows %d configurations: want two to compare", len(configs))
+		return nil, &ChoiceError{fmt.Sprintf("the history knows %d configurations: want two to compare", len(configs))}
 	}
 	before, after, err := choose(configs, cfg)
 	if err != nil {
@@ -141,11 +147,11 @@ func choose(configs []store.StoredConfig, cfg Config) (before, after string, err
 	}
 	for _, hash := range []string{before, after} {
 		if !slices.ContainsFunc(configs, func(c store.StoredConfig) bool { return c.Hash == hash }) {
-			return "", "", fmt.Errorf("report: no configuration %q in the history", hash)
+			return "", "", &ChoiceError{fmt.Sprintf("no configuration %q in the history", hash)}
 		}
 	}
 	if before == after {
-		return "", "", errors.New("report: before and after are the same configuration: name others")
+		return "", "", &ChoiceError{"before and after are the same configuration: name others"}
 	}
 	return before, after, nil
 }
