@@ -94,7 +94,9 @@ func (d *DHT) Provide(ctx context.Context, c cid.Cid, announce bool) error {
 // KeepProviding provides and announces the content again and again, at the pace
 // of the knob kad.reprovide, until the DHT is closed. It returns the peers that
 // took the first record. A first round that failed is an error and is repeated
-// all the same.
+// all the same, unless the context has ended it. At most 4096 contents are repeated;
+// one more is an error. The sweeping provider of go-libp2p-kad-dht, which runs on a
+// DHT, has no such bound.
 func (d *DHT) KeepProviding(ctx context.Context, c cid.Cid) ([]peer.ID, error) {
 	if !c.Defined() {
 		return nil, errUndefined

@@ -62,9 +62,6 @@ func (o *op) returnEarly(k *protocol) {
 	if !o.body.Early || o.body.Op != OpProvide || o.call == 0 || o.stored < enough {
 		return
 	}
-	if o.body.Keep {
-		k.keep(o.call, o.body)
-	}
 	r := Result{Found: true, Stored: o.stored, Peers: slices.Clone(o.holders), Early: true}
 	r.Trace = o.observe(k, r)
 	k.deliver(o, r, true)

@@ -156,6 +156,10 @@ func (k *protocol) called(now time.Duration, ev node.Called) {
 		k.out.push(node.Deliver{Call: ev.Call, Body: Result{Why: "not a call of this protocol"}, Final: true})
 		return
 	}
+	if c.Op == OpProvide && c.Keep && !k.keep(now, ev.Call, c) {
+		k.out.push(node.Deliver{Call: ev.Call, Body: Result{Op: c.Op, Why: tooMany}, Final: true})
+		return
+	}
 	if len(k.ops) >= k.peer.Knobs().Int("kad.operations") {
 		k.out.push(node.Deliver{Call: ev.Call, Body: Result{Op: c.Op, Why: "too many operations at once"}, Final: true})
 		return
@@ -194,12 +198,22 @@ func (k *protocol) deliver(o *op, r Result, final bool) {
 // maxKept bounds the provider records that are stored anew by themselves.
 const maxKept = 4096
 
-// keep remembers a provider record to store it anew.
-func (k *protocol) keep(call uint64, body Call) {
-	if len(k.kept) < maxKept {
-		every := k.peer.Knobs().Duration("kad.reprovide")
-		k.kept = append(k.kept, kept{call: call, body: body, at: k.now + every})
+const tooMany = "too many records are stored again and again"
+
+// keep remembers a provider record to store it anew, whatever becomes of the first time.
+// One that is kept already is the last call's from then on. It is false if there are too
+// many.
+func (k *protocol) keep(now time.Duration, call uint64, body Call) bool {
+	r := kept{call: call, body: body, at: now + k.peer.Knobs().Duration("kad.reprovide")}
+	if i := slices.IndexFunc(k.kept, func(r kept) bool { return r.body.Key == body.Key }); i >= 0 {
+		k.kept[i] = r
+		return true
 	}
+	if len(k.kept) >= maxKept {
+		return false
+	}
+	k.kept = append(k.kept, r)
+	return true
 }
 
 func (k *protocol) cancel(call uint64) {

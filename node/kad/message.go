@@ -96,7 +96,8 @@ type Call struct {
 	Early bool
 	// Events has partial results tell each step; see Event.
 	Events bool
-	// Keep repeats OpProvide every kad.reprovide until the call is cancelled.
+	// Keep repeats OpProvide every kad.reprovide until the call is cancelled, whether it
+	// succeeds or not. A key is repeated once, for the last call.
 	Keep bool
 }
 

@@ -644,9 +644,6 @@ func (o *op) finish(k *protocol, r Result) {
 		}
 		o.search.Stop()
 	}
-	if o.body.Op == OpProvide && o.body.Keep && o.call != 0 {
-		k.keep(o.call, o.body)
-	}
 	r.Trace = o.observe(k, r)
 	k.deliver(o, r, true)
 }
