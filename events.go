@@ -21,7 +21,7 @@ import (
 // It differs in three ways. A request that is taken back before it has left ends
 // with DialingPeer. The requests of FindProviders and GetValue tell of their
 // failures too. And nobody waits for who reads events slowly: the lookup goes on, and
-// from 256 steps behind some are left out.
+// from 128 steps behind some are left out.
 
 // publisher turns the steps of one call into query events.
 type publisher struct {

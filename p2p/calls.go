@@ -15,6 +15,13 @@ import (
 // dropped and counted. The final one always has room.
 const maxPartial = 256
 
+// maxTelling is how many may wait before those are left out that only tell what happens, so
+// that none is lost for them that somebody looks for.
+const maxTelling = maxPartial / 2
+
+// telling is a result that may only tell what happens.
+type telling interface{ Tells() bool }
+
 // Call is a request of the local user that is under way.
 type Call[R any] struct {
 	// Results carries partial results as they come and then the final one. It is
@@ -68,8 +75,13 @@ func do[R any](ctx context.Context, p *Peer, protocol wire.Protocol, body any, e
 		switch {
 		case !ok:
 			return fmt.Errorf("p2p: a result is a %T, not a %T", body, result)
-		case !final && len(results) >= maxPartial:
+		case final:
+		case len(results) >= maxPartial:
 			return errFull
+		case len(results) >= maxTelling:
+			if r, may := body.(telling); may && r.Tells() {
+				return errFull
+			}
 		}
 		results <- result // only the owner sends, so there is room
 		call.final.Store(final)

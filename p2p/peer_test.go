@@ -177,6 +177,26 @@ func TestCalls(t *testing.T) {
 			t.Errorf("%d partial results dropped, want 50", got)
 		}
 
+		// Who reads slowly misses steps, not what is found between them.
+		call = p.Call(t.Context(), kad.Call{Op: kad.OpFindProviders, Events: true})
+		synctest.Wait()
+		for range maxTelling + 100 {
+			p.ask(node.Deliver{Call: number, Body: kad.Result{Event: &kad.Event{}}})
+		}
+		synctest.Wait()
+		deliver(1, false)
+		deliver(2, true)
+		steps, found := 0, 0
+		for r := range call.Results {
+			if r.Event != nil {
+				steps++
+			}
+			found += r.Stored
+		}
+		if steps != maxTelling || found != 3 {
+			t.Errorf("%d steps, %d found, want %d and 3", steps, found, maxTelling)
+		}
+
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		call = p.Call(ctx, kad.Call{Op: kad.OpGet})

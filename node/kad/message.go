@@ -121,6 +121,9 @@ type Result struct {
 	Trace   *Trace // how it went, with the final result of a peer that is watched; nobody changes it
 }
 
+// Tells reports whether a result tells a step of an operation and nothing else.
+func (r Result) Tells() bool { return r.Event != nil }
+
 // Step says what an Event is about.
 type Step uint8
 
