@@ -130,6 +130,64 @@ func TestRefuses(t *testing.T) {
 	})
 }
 
+// TestRefusesNoLonger: a peer that was short of memory for an interval says so, and takes
+// part again afterwards without saying so any more.
+func TestRefusesNoLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 2, slowLookups(t))
+		defer w.close()
+		m := w.member(1)
+		memory := 0.0
+		m.cfg.Pressure = func() float64 { return memory }
+		good := fleet.Graft(w.local.Set().Default(), w.local, Tunable())
+		candidate := good.WithNumber("lookup.alpha", 2)
+		b := fleet.Bulletin{
+			Rank: fleet.Rank{Term: 5, Holder: fleet.Name{9}}, Interval: 10 * time.Second,
+			Good: fleet.Changes(good.Set().Default(), good), GoodHash: good.Hash(),
+			Trial: &fleet.Trial{Block: 1, Candidate: fleet.Changes(good, candidate), CandidateHash: candidate.Hash(), Scope: knob.Network, Treated: true},
+		}
+		// interval is one of a bulletin and a report.
+		interval := func(pressure float64) (alpha, refused string) {
+			t.Helper()
+			b.Number++
+			b.From, b.Expires = wall(), wall()+time.Minute
+			m.hear(must(b.Seal(w.key)))
+			if err := m.obey(); err != nil {
+				t.Fatal(err)
+			}
+			alpha = m.running.Config.Text("lookup.alpha")
+			memory = pressure
+			if err := m.closeIntervals(); err != nil { // takes the pace over
+				t.Fatal(err)
+			}
+			time.Sleep(b.Interval)
+			if err := m.closeIntervals(); err != nil {
+				t.Fatal(err)
+			}
+			if err := m.obey(); err != nil {
+				t.Fatal(err)
+			}
+			r, err := fleet.OpenReport(m.cfg.Fleet, m.self, m.unsent[len(m.unsent)-1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return alpha, r.Refused
+		}
+		h := candidate.Hash()
+		for i, want := range []struct {
+			pressure       float64
+			alpha, refused string
+		}{{0.2, "2", ""}, {0.95, "2", h}, {0.95, "1", h}, {0.2, "1", h}, {0.2, "2", ""}, {0.2, "2", ""}} {
+			if alpha, refused := interval(want.pressure); alpha != want.alpha || refused != want.refused {
+				t.Errorf("interval %d: runs alpha %s, refuses %q, want %+v", i, alpha, refused, want)
+			}
+		}
+		if why := m.Status().Refused; !strings.Contains(why, "memory") {
+			t.Errorf("the last time it refused something because %q", why)
+		}
+	})
+}
+
 // TestTakeover: a coordinator is killed while it tries something. Another one takes over
 // in a later term, and all peers end on the one configuration that it says.
 func TestTakeover(t *testing.T) {

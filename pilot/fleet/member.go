@@ -66,7 +66,7 @@ type Member struct {
 	lease    fleet.Lease
 	last     fleet.Bulletin // the highest that was taken in
 	running  fleet.Run
-	refused  fleet.Refuse
+	refused  fleet.Refuse                                 // the last
 	near     func(from fleet.Name, request []byte) []byte // the coordinator in this process
 }
 
@@ -246,9 +246,10 @@ func (m *Member) closeIntervals() error {
 		used := m.user.shown
 		m.mu.Lock()
 		m.follower.Measured(wall(), c.health(memory))
+		refusing := m.follower.Refusing()
 		r := fleet.Report{
 			Peer: m.self, Interval: m.interval, Length: length, Block: c.block, Heard: m.follower.Floor(), Good: m.follower.GoodHash(),
-			Memory: memory, Used: min(used.Memory, mostUse), CPU: min(used.CPU, mostUse), Arms: c.reports(), Refused: m.refused.Hash, Why: m.refused.Why,
+			Memory: memory, Used: min(used.Memory, mostUse), CPU: min(used.CPU, mostUse), Arms: c.reports(), Refused: refusing.Hash, Why: refusing.Why,
 		}
 		known := m.last.Interval > 0
 		m.mu.Unlock()

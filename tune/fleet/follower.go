@@ -52,7 +52,7 @@ type Run struct {
 // Save asks to have the state on disk before what follows is done.
 type Save struct{ State State }
 
-// Refuse tells that something was refused, for the next report.
+// Refuse tells that something was refused.
 type Refuse struct {
 	Rank Rank   // of the bulletin
 	Hash string // of the configuration; empty where all of the bulletin was
@@ -87,6 +87,7 @@ type Follower struct {
 	good     knob.Config
 	previous knob.Config
 	refused  []string
+	refusing Refuse // since the last bulletin that was taken in
 	interval time.Duration
 	stepped  time.Duration // when good was last moved by a step
 	watched  time.Duration // until then good is judged
@@ -151,6 +152,11 @@ func (f *Follower) GoodHash() string { return f.shared(f.good).Hash() }
 // Floor returns the rank of the last bulletin that was taken in.
 func (f *Follower) Floor() Rank { return f.floor }
 
+// Refusing returns what is refused now, the zero Refuse if nothing is. It stands until the
+// next bulletin is taken in, which is judged anew: memory that was scarce for a while is no
+// reason for ever.
+func (f *Follower) Refusing() Refuse { return f.refusing }
+
 // Ask returns the next thing to do; false if there is nothing to do now.
 func (f *Follower) Ask(now time.Duration) (Order, bool) {
 	if f.trial != nil && now >= f.until {
@@ -204,7 +210,7 @@ func (f *Follower) Heard(now time.Duration, b Bulletin) {
 		f.refuse("", fmt.Sprintf("it has expired %v ago", now-b.Expires))
 		return
 	}
-	f.floor, f.interval = b.Rank, b.Interval
+	f.floor, f.interval, f.refusing = b.Rank, b.Interval, Refuse{}
 	if err := f.adopt(now, &b); err != nil {
 		f.refuse(b.GoodHash, err.Error())
 		f.endTrial("its bulletin was refused")
@@ -300,10 +306,13 @@ func (f *Follower) forbid(hash string) {
 const maxQueued = 64
 
 func (f *Follower) refuse(hash, why string) {
-	if len(f.queue) >= maxQueued {
-		return
+	r := Refuse{Rank: f.heard, Hash: hash, Why: why}
+	if hash != "" || f.refusing.Hash == "" { // an old bulletin changes nothing about the newest
+		f.refusing = r
 	}
-	f.queue = append(f.queue, Refuse{Rank: f.heard, Hash: hash, Why: why})
+	if len(f.queue) < maxQueued {
+		f.queue = append(f.queue, r)
+	}
 }
 
 func (f *Follower) state() State {

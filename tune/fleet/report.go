@@ -38,8 +38,8 @@ type Report struct {
 	CPU  float64 `json:"cpu,omitempty"`
 
 	Arms    [2]ArmReport `json:"arms"`    // by tune.Arm
-	Refused string       `json:"refused"` // hash of what was refused of late
-	Why     string       `json:"why"`     // it was
+	Refused string       `json:"refused"` // hash of what is refused
+	Why     string       `json:"why"`     // it is
 }
 
 // ArmReport is what the lookups of one arm showed. Failures count at their time-out.

@@ -52,6 +52,7 @@ type scene struct {
 //	                            tell a bulletin: good has alpha, the trial try
 //	measured memory=X ok=N of=M tuned-ok=N tuned-of=M
 //	run                         what the follower asks for
+//	refusing                    why it refuses what it was told
 //	pass D                      lets so much time pass
 func TestScenarios(t *testing.T) {
 	s := scene{}
@@ -103,6 +104,13 @@ func TestScenarios(t *testing.T) {
 			return s.run()
 		case "run":
 			return s.run()
+		case "refusing":
+			switch r := s.follower.Refusing(); {
+			case r.Hash != "":
+				return "a configuration: " + r.Why + "\n"
+			case r.Why != "":
+				return "a bulletin: " + r.Why + "\n"
+			}
 		case "pass":
 			d, err := time.ParseDuration(arg(0))
 			if err != nil {
