@@ -78,7 +78,7 @@ type conductor struct {
 	measure   *tune.Measure
 	left      int // windows
 	candidate knob.Config
-	stopped   string // hash of the candidate that was stopped for a refusal
+	stopped   string // hash of the candidate, where it was stopped for a refusal
 	orders    []tune.Ordered
 	fresh     bool // the journal was empty
 
@@ -205,6 +205,7 @@ func (c *conductor) do(ctx context.Context, wall time.Duration, command tune.Com
 func (c *conductor) record(e tune.Entry) error {
 	if e.Kind == tune.KindStart {
 		_, c.candidate = c.service.Rollout().Configs()
+		c.stopped = "" // the same may be tried, and refused, again
 	}
 	if e.Kind != tune.KindCycle {
 		c.say("%s: %s", e.Kind, e.Text)
