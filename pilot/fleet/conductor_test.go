@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/shoalnet/shoal/knob"
+	"github.com/shoalnet/shoal/stat"
 	"github.com/shoalnet/shoal/tune"
 	"github.com/shoalnet/shoal/tune/fleet"
 )
@@ -61,4 +62,28 @@ func TestStopsAgain(t *testing.T) {
 			t.Errorf("it ended %v, want %v", p.seen(), want)
 		}
 	})
+}
+
+// TestSplitWindow: in a stage of 1 % of the lookups all of them count, and no peer fills
+// the small arm by itself.
+func TestSplitWindow(t *testing.T) {
+	const interval = 100
+	block := fleet.Block{Term: 1, Number: 1}
+	r := reign{intake: fleet.NewIntake(time.Minute), block: block, trial: &fleet.Trial{Block: 1, Scope: knob.Request, Share: 0.01}}
+	arm := func(n int) fleet.ArmReport {
+		var s stat.Sketch
+		s.AddN(0.1, uint64(n))
+		return fleet.NewArmReport(n, n, &s)
+	}
+	for peer := range byte(20) {
+		arms := [2]fleet.ArmReport{arm(990), arm(10)}
+		if peer == 0 {
+			arms = [2]fleet.ArmReport{arm(0), arm(1000)}
+		}
+		r.intake.Tell((interval+1)*time.Minute, fleet.Report{Peer: fleet.Name{peer}, Interval: interval, Length: time.Minute, Block: block, Arms: arms})
+	}
+	w := r.window(interval, 0)
+	if got, want := [2]int{w.Arms[0].Attempts, w.Arms[1].Attempts}, [2]int{19 * 990, 19*10 + 20}; got != want {
+		t.Errorf("%d lookups count, want %d", got, want)
+	}
 }

@@ -78,7 +78,7 @@ func (r *reign) step(ctx context.Context, now time.Duration) error {
 func (r *reign) pace(now time.Duration) float64 {
 	current, attempts := r.intake.Interval(now), 0
 	for i := uint64(2); i < gatherIntervals; i++ { // the last one is still on its way
-		w, _ := r.intake.Window(current-i, fleet.Block{}, 0)
+		w, _ := r.intake.Window(current-i, fleet.Block{}, false, 0)
 		attempts += w.Arms[tune.Baseline].Attempts + w.Arms[tune.Tuned].Attempts
 	}
 	return float64(attempts) / ((gatherIntervals - 2) * r.c.cfg.Service.Preset.Interval).Seconds()
@@ -172,7 +172,7 @@ func (r *reign) applied(now time.Duration) bool {
 
 // window implements stage.
 func (r *reign) window(interval uint64, slow float64) tune.Window {
-	w, _ := r.intake.Window(interval, r.block, slow)
+	w, _ := r.intake.Window(interval, r.block, r.trial != nil && r.trial.Scope == knob.Request, slow)
 	return w
 }
 

@@ -39,9 +39,10 @@ const (
 )
 
 // Intake takes the reports of peers in, each once, and adds them up so that no peer
-// can say more than its share: its lookups weigh at most twice the median peer's, and
-// its mean latency counts as at most so far from the median of all as most peers
-// are. What a peer claims to weigh is not believed. It has one owner.
+// can say more than its share: its lookups weigh at most twice the median peer's, also in
+// an arm by itself where lookups are split, and its mean latency counts as at most so far
+// from the median of all as most peers are. What a peer claims to weigh is not believed.
+// It has one owner.
 type Intake struct {
 	length time.Duration
 	peers  map[Name]*reporter
@@ -157,9 +158,16 @@ func (x *Intake) Good(now time.Duration) map[string]int {
 	return counts
 }
 
-// claim is what one peer says of one arm in one interval.
+// claims are what one peer says of both arms in one interval.
+type claims struct {
+	weight float64 // of its samples, each
+	arms   [2]claim
+}
+
+func (c *claims) count() int { return c.arms[tune.Baseline].count + c.arms[tune.Tuned].count }
+
+// claim is what a peer says of one arm; a count of 0 is nothing.
 type claim struct {
-	weight  float64 // of its samples, each
 	count   int
 	mean    float64 // of the logarithms
 	square  float64 // mean of their squares
@@ -168,11 +176,12 @@ type claim struct {
 }
 
 // Window adds up an interval. Only reports of the block count; the zero Block takes
-// those of peers that take part in no trial. What an arm uses is the median of its
-// peers. slow is the limit of the tail in seconds, 0 for none. Reporters is how many peers counted.
-func (x *Intake) Window(interval uint64, block Block, slow float64) (w tune.Window, reporters int) {
+// those of peers that take part in no trial. Split says that the trial splits the lookups
+// of each peer, and not the peers. What an arm uses is the median of its peers. slow is the
+// limit of the tail in seconds, 0 for none. Reporters is how many peers counted.
+func (x *Intake) Window(interval uint64, block Block, split bool, slow float64) (w tune.Window, reporters int) {
 	w.Start, w.End = time.Duration(interval)*x.length, time.Duration(interval+1)*x.length
-	var arms [2][]claim
+	var all []claims
 	var names []Name
 	for name := range x.peers {
 		names = append(names, name)
@@ -186,9 +195,10 @@ func (x *Intake) Window(interval uint64, block Block, slow float64) (w tune.Wind
 				continue
 			}
 			reporters++
+			said := claims{weight: 1}
 			for arm := range r.Arms {
 				if c, ok := claimOf(&r.Arms[arm], slow); ok {
-					arms[arm] = append(arms[arm], c)
+					said.arms[arm] = c
 					if r.Used > 0 {
 						memory[arm] = append(memory[arm], r.Used)
 					}
@@ -197,11 +207,15 @@ func (x *Intake) Window(interval uint64, block Block, slow float64) (w tune.Wind
 					}
 				}
 			}
+			if said.count() > 0 {
+				all = append(all, said)
+			}
 		}
 	}
-	bound(arms[:])
-	for arm := range arms {
-		w.Arms[arm] = addUp(arms[arm])
+	weigh(all, split)
+	bound(all)
+	for arm := range w.Arms {
+		w.Arms[arm] = addUp(all, arm)
 		if len(memory[arm]) > 0 {
 			w.Use[arm].Memory = middle(memory[arm])
 		}
@@ -219,7 +233,7 @@ func claimOf(a *ArmReport, slow float64) (c claim, ok bool) {
 		return claim{}, false
 	}
 	n := float64(a.Attempts)
-	c = claim{weight: 1, count: a.Attempts, success: float64(a.Successes) / n}
+	c = claim{count: a.Attempts, success: float64(a.Successes) / n}
 	for seconds, many := range s.All() {
 		l := math.Log(seconds)
 		c.mean += float64(l * float64(many) / n)
@@ -231,29 +245,68 @@ func claimOf(a *ArmReport, slow float64) (c claim, ok bool) {
 	return c, true
 }
 
-// bound takes from each claim what is beyond its share. The bounds are the same for
+// weigh takes from each peer the lookups beyond its share. A peer has one weight, so that
+// both arms keep the same mix of peers. Where lookups are split every peer has its part in
+// both arms, and in none of them it weighs more than twice the median peer there: the
+// smaller arm could be filled by one peer otherwise. Where peers are split an arm may be a
+// single peer, and the bound is that of all.
+func weigh(all []claims, split bool) {
+	if len(all) == 0 {
+		return
+	}
+	var totals []float64
+	var counts [2][]float64
+	for i := range all {
+		totals = append(totals, float64(all[i].count()))
+		for arm, c := range all[i].arms {
+			if c.count > 0 {
+				counts[arm] = append(counts[arm], float64(c.count))
+			}
+		}
+	}
+	most := weightFactor * middle(totals)
+	for i := range all {
+		all[i].weight = min(all[i].weight, most/totals[i])
+	}
+	if !split {
+		return
+	}
+	for arm := range counts {
+		if len(counts[arm]) == 0 {
+			continue
+		}
+		most := weightFactor * middle(counts[arm])
+		for i := range all {
+			if n := all[i].arms[arm].count; n > 0 {
+				all[i].weight = min(all[i].weight, most/float64(n))
+			}
+		}
+	}
+}
+
+// bound takes from each mean what is too far from the others. The bounds are the same for
 // both arms, so that a whole arm that is worse still shows.
-func bound(arms [][]claim) {
-	var counts, means []float64
-	for _, arm := range arms {
-		for _, c := range arm {
-			counts, means = append(counts, float64(c.count)), append(means, c.mean)
+func bound(all []claims) {
+	var means []float64
+	for i := range all {
+		for _, c := range all[i].arms {
+			if c.count > 0 {
+				means = append(means, c.mean)
+			}
 		}
 	}
 	if len(means) == 0 {
 		return
 	}
-	most := max(weightFactor*middle(counts), 1)
 	centre := middle(means)
 	deviations := make([]float64, len(means))
 	for i, m := range means {
 		deviations[i] = math.Abs(m - centre)
 	}
 	spread := max(spreadFactor*middle(deviations), leastSpread)
-	for _, arm := range arms {
-		for i := range arm {
-			c := &arm[i]
-			c.weight = min(1, most/float64(c.count))
+	for i := range all {
+		for arm := range all[i].arms {
+			c := &all[i].arms[arm]
 			was := c.mean
 			c.mean = min(max(c.mean, centre-spread), centre+spread)
 			// The same deviation about the mean that counts.
@@ -262,11 +315,12 @@ func bound(arms [][]claim) {
 	}
 }
 
-// addUp adds claims up. Counts are rounded once, at the end.
-func addUp(claims []claim) tune.Summary {
+// addUp adds the claims of one arm up. Counts are rounded once, at the end.
+func addUp(all []claims, arm int) tune.Summary {
 	var samples, sum, squares, successes, slow float64
-	for _, c := range claims {
-		n := float64(c.weight * float64(c.count))
+	for i := range all {
+		c := &all[i].arms[arm]
+		n := float64(all[i].weight * float64(c.count))
 		samples += n
 		sum += float64(n * c.mean)
 		squares += float64(n * c.square)

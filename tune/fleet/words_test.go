@@ -231,13 +231,13 @@ func TestIntake(t *testing.T) {
 		b, c := w.Arms[0], w.Arms[1]
 		return math.Exp(c.SumLog/float64(c.Samples) - b.SumLog/float64(b.Samples))
 	}
-	w, n := x.Window(interval, Block{}, 0.09)
+	w, n := x.Window(interval, Block{}, true, 0.09)
 	if n != 20 || w.Arms[0].Samples != 200 || math.Abs(ratio(w)-0.8) > 0.01 || w.Arms[0].Slow != 200 || w.Arms[1].Slow != 0 {
 		t.Errorf("%d reporters, ratio %v, %+v", n, ratio(w), w)
 	}
 	// One peer says that a million of its tuned lookups took a hundred seconds each.
 	x.Tell(now, report(99, interval, lookups(0.1, 10), lookups(100, 1_000_000)))
-	lied, _ := x.Window(interval, Block{}, 0)
+	lied, _ := x.Window(interval, Block{}, true, 0)
 	if lied.Arms[1].Samples > 221 {
 		t.Errorf("the liar weighs %d samples", lied.Arms[1].Samples-200)
 	}
@@ -245,7 +245,7 @@ func TestIntake(t *testing.T) {
 	if r := ratio(lied); r > 0.8*1.1 {
 		t.Errorf("a liar among 21 peers moved the ratio to %v", r)
 	}
-	if w, n := x.Window(interval, Block{Number: 1}, 0); n != 0 || w.Arms[0].Samples != 0 {
+	if w, n := x.Window(interval, Block{Number: 1}, true, 0); n != 0 || w.Arms[0].Samples != 0 {
 		t.Error("reports of another block counted")
 	}
 	if got := len(x.Peers(now + 2*time.Minute)); got != 21 {
@@ -278,7 +278,7 @@ func TestUse(t *testing.T) {
 		}
 		x.Tell(101*time.Minute, r)
 	}
-	w, _ := x.Window(100, Block{}, 0)
+	w, _ := x.Window(100, Block{}, false, 0)
 	if want := [2]tune.Use{{Memory: 0.5, CPU: 0.1}, {Memory: 0.85, CPU: 0.2}}; w.Use != want {
 		t.Errorf("used %+v, want %+v", w.Use, want)
 	}
@@ -290,9 +290,52 @@ func TestWholeArm(t *testing.T) {
 	for peer := range byte(20) {
 		x.Tell(101*time.Minute, report(peer, 100, lookups(0.1, 10), lookups(3, 10)))
 	}
-	w, _ := x.Window(100, Block{}, 0)
+	w, _ := x.Window(100, Block{}, true, 0)
 	if gap := w.Arms[1].SumLog/200 - w.Arms[0].SumLog/200; gap < math.Log(2) {
 		t.Errorf("an arm of 30 times the latency shows as %v", math.Exp(gap))
+	}
+}
+
+// TestWeights: where lookups are split a peer has one weight for both arms, and the small
+// arm is no place for a liar; where peers are split an arm by itself bounds nothing.
+func TestWeights(t *testing.T) {
+	window := func(split bool, others ...Report) [2]float64 {
+		t.Helper()
+		x := NewIntake(time.Minute)
+		for peer := range byte(20) {
+			r := report(peer, 100, lookups(0.1, 990), lookups(0.1, 10))
+			if !split {
+				r = report(peer, 100, lookups(0.1, 1000), nil)
+			}
+			x.Tell(101*time.Minute, r)
+		}
+		for _, r := range others {
+			x.Tell(101*time.Minute, r)
+		}
+		w, _ := x.Window(100, Block{}, split, 0)
+		return [2]float64{float64(w.Arms[0].Samples), float64(w.Arms[1].Samples)}
+	}
+	for _, c := range []struct {
+		what   string
+		split  bool
+		others []Report
+		want   [2]float64
+	}{
+		{"a stage of 1 %", true, nil, [2]float64{19800, 200}},
+		{"a busy peer", true, []Report{report(50, 100, lookups(0.1, 9900), lookups(0.1, 100))}, [2]float64{19800 + 1980, 200 + 20}},
+		{"a busy peer that chance gave too many", true, []Report{report(50, 100, lookups(0.1, 960), lookups(0.1, 40))}, [2]float64{19800 + 480, 200 + 20}},
+		{"a liar in the small arm", true, []Report{report(50, 100, nil, lookups(100, 2000))}, [2]float64{19800, 200 + 20}},
+		{"a liar in both", true, []Report{report(50, 100, lookups(0.1, 1000), lookups(100, 1_000_000))}, [2]float64{19800, 200 + 20}},
+		{"peers, all of one arm", false, nil, [2]float64{20000, 0}},
+		{"peers", false, []Report{report(50, 100, nil, lookups(0.1, 700)), report(51, 100, nil, lookups(0.1, 1900)), report(52, 100, nil, lookups(0.1, 5000))}, [2]float64{20000, 4600}},
+	} {
+		got := window(c.split, c.others...)
+		for arm := range got {
+			if math.Abs(got[arm]-c.want[arm]) > 1 {
+				t.Errorf("%s: the arms weigh %v, want %v", c.what, got, c.want)
+				break
+			}
+		}
 	}
 }
 
@@ -412,10 +455,12 @@ func FuzzOpenReport(f *testing.F) {
 		}
 		x := NewIntake(r.Length)
 		x.Tell(time.Duration(min(r.Interval+1, math.MaxInt64/uint64(r.Length)))*r.Length, r)
-		w, _ := x.Window(r.Interval, r.Block, 0.1)
-		for _, a := range w.Arms {
-			if a.Samples < 0 || a.Successes > a.Attempts || math.IsNaN(a.SumLog) || math.IsInf(a.SumLog2, 0) {
-				t.Errorf("%+v", a)
+		for _, split := range []bool{false, true} {
+			w, _ := x.Window(r.Interval, r.Block, split, 0.1)
+			for _, a := range w.Arms {
+				if a.Samples < 0 || a.Successes > a.Attempts || math.IsNaN(a.SumLog) || math.IsInf(a.SumLog2, 0) {
+					t.Errorf("%+v", a)
+				}
 			}
 		}
 	})
