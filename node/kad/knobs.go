@@ -19,7 +19,7 @@ func Knobs() []knob.Knob {
 		{
 			Name: "kad.refresh", Kind: knob.Duration, Scale: knob.Log, Min: 0, Max: 24 * hour, Default: "10m",
 			Zero: "no refresh", Scope: knob.Network, Guards: []string{"success", "bytes"}, Costs: []string{"-bytes"},
-			Doc: "pause between two lookups that refresh the same bucket", Source: "go-libp2p-kad-dht: 10 min",
+			Doc: "pause between two lookups that refresh the same bucket", Source: "go-libp2p-kad-dht: 10 min, in effect 20",
 		},
 		{
 			Name: "kad.refresh_calm", Kind: knob.Duration, Scale: knob.Log, Min: 0, Max: 24 * hour, Default: "1h", Stock: "0s",
