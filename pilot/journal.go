@@ -24,7 +24,7 @@ const (
 type journal struct {
 	file    *store.Journal
 	chain   tune.Journal
-	entries []tune.Entry // that were there when it was opened
+	entries []tune.Entry // that were there when it was opened, and those of rolledBack
 	live    *Live
 }
 
@@ -53,32 +53,50 @@ func openJournal(dir string, live *Live) (*journal, error) {
 
 // append puts an entry on disk, with the wall clock in place of the driver's.
 func (j *journal) append(e tune.Entry) error {
+	_, err := j.write(e)
+	return err
+}
+
+// write is append that returns the entry as it is on disk.
+func (j *journal) write(e tune.Entry) (tune.Entry, error) {
 	e.AtNanos = time.Now().UnixNano()
 	line, err := j.chain.Append(e)
 	if err != nil {
-		return err
+		return e, err
 	}
 	if err := j.file.Append(bytes.TrimSuffix(line, []byte("\n"))); err != nil {
-		return err
+		return e, err
 	}
 	e.Seq = j.chain.Seq()
 	j.live.wrote(e)
-	return nil
+	return e, nil
 }
 
-// rolledBack closes a rollout that a killed process left open.
+// rolledBack closes a rollout that a killed process left open, with what runs from here
+// on: a service that reads the journal must begin from the same.
 func (j *journal) rolledBack(in tune.Interrupted, why string) error {
+	var closing []tune.Entry
 	decided := in.Decision
 	if decided == "" {
 		decided = tune.RolledBack
-		if err := j.append(tune.Entry{
-			Kind: tune.KindDecision, Text: "rolled back: " + why,
-			Data: json.RawMessage(fmt.Sprintf(`{"decision":%q}`, decided)),
-		}); err != nil {
+		closing = append(closing, tune.Entry{Kind: tune.KindDecision, Text: "rolled back: " + why})
+	}
+	closing = append(closing, tune.Entry{Kind: tune.KindEnd, Text: fmt.Sprintf("ended by a later run: %s, %s", decided, why)})
+	for _, e := range closing {
+		data := map[string]string{"decision": string(decided)}
+		if e.Kind == tune.KindEnd {
+			data["good"] = in.Good
+		}
+		var err error
+		if e.Data, err = json.Marshal(data); err != nil {
+			return fmt.Errorf("pilot: %w", err)
+		}
+		if e, err = j.write(e); err != nil {
 			return err
 		}
+		j.entries = append(j.entries, e)
 	}
-	return j.append(tune.Entry{Kind: tune.KindEnd, Text: fmt.Sprintf("ended by a later run: %s, %s", decided, why)})
+	return nil
 }
 
 // Close closes the file.

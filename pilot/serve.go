@@ -135,7 +135,6 @@ func Serve(ctx context.Context, cfg Config, plan Plan) (*Served, error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.notes.close()) }()
-	earlier := slices.Clone(r.journal.entries)
 	if err = r.resume(); err != nil {
 		return nil, err
 	}
@@ -144,7 +143,7 @@ func Serve(ctx context.Context, cfg Config, plan Plan) (*Served, error) {
 		return nil, err
 	}
 	defer func() { _ = s.shelf.Close() }()
-	err = s.serve(ctx, earlier)
+	err = s.serve(ctx, r.journal.entries)
 	if r.fleet != nil {
 		r.cfg.Say("closing the network")
 		r.live.closing()

@@ -15,6 +15,7 @@ type history struct {
 	good      string // text of the last good configuration
 	baseline  string // of the rollout under way
 	candidate string
+	decided   Decision // what was decided last
 	knobs     []string // that it changes
 	queue     []Trigger
 	studies   int
@@ -96,9 +97,14 @@ func (h *history) take(e Entry, at time.Duration, cfg *ServiceConfig) {
 				h.early = &d.Ordered
 			}
 		}
-	case KindEnd:
-		var d endData
+	case KindDecision:
+		var d decisionData
 		if json.Unmarshal(e.Data, &d) == nil {
+			h.decided = d.Decision
+		}
+	case KindEnd:
+		d := endData{Decision: h.decided} // older journals have ends without Data
+		if len(e.Data) == 0 || json.Unmarshal(e.Data, &d) == nil {
 			h.end(d, at, cfg)
 		}
 	}
@@ -114,12 +120,14 @@ func (h *history) enqueue(t Trigger) {
 
 // end takes the end of a rollout, or of a promotion in its soak.
 func (h *history) end(d endData, at time.Duration, cfg *ServiceConfig) {
+	if d.Decision == Promoted && h.candidate != "" {
+		h.promoted++
+	}
 	switch {
 	case d.Good != "":
 		h.good = d.Good
 	case d.Decision == Promoted && h.candidate != "":
 		h.good = h.candidate
-		h.promoted++
 	case h.baseline != "":
 		h.good = h.baseline
 	}

@@ -327,6 +327,34 @@ func TestServiceRestores(t *testing.T) {
 	}
 }
 
+// TestBareEnd: an end without Data, as journals of before have of rollouts that were
+// killed, ends what was decided before it.
+func TestBareEnd(t *testing.T) {
+	cfg := serviceConfig(t)
+	for decided, want := range map[Decision]string{Promoted: "5", RolledBack: "3"} {
+		entries := []Entry{{Kind: KindEnd, Data: json.RawMessage(`{"decision":"stopped","good":"test.request = 4"}`)}}
+		for kind, data := range map[string]any{KindProposal: proposalData{Knobs: []string{"test.request"}}, KindStart: startData{Baseline: "test.request = 3", Candidate: "test.request = 5"}} {
+			raw, err := json.Marshal(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			entries = append(entries, Entry{Kind: kind, Data: raw})
+		}
+		entries = append(entries, Entry{Kind: KindDecision, Data: json.RawMessage(`{"decision":"` + decided + `"}`)}, Entry{Kind: KindEnd})
+		s, err := NewService(cfg)
+		if err == nil {
+			err = s.Restore(entries, 0)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		promoted, rolled := s.Tally()
+		if got := s.Baseline().Text("test.request"); got != want || promoted+rolled != 1 || len(s.history.frozen(0)) != rolled {
+			t.Errorf("%s: runs %s, want %s; %d promoted, %d rolled back, frozen %v", decided, got, want, promoted, rolled, s.history.frozen(0))
+		}
+	}
+}
+
 func TestServiceSchedule(t *testing.T) {
 	cfg := serviceConfig(t)
 	cfg.Schedule = time.Hour
