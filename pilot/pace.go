@@ -25,7 +25,8 @@ type reading struct {
 	start   time.Duration
 	lagged  bool // an event loop was late while the interval's operations were under way
 	samples []lookupSample
-	held    []lookupSample // of the peers that are held out; not among samples
+	open    []*lookupSample // that were still under way when the block was closed; not among samples
+	held    []lookupSample  // of the peers that are held out; not among samples, nor is what is open of them
 }
 
 // block measures count intervals in a row from start. If the network ran one
@@ -34,6 +35,7 @@ func (r *run) block(ctx context.Context, start time.Duration, count int, alone k
 	if err := pause(ctx, start-r.fleet.Now()); err != nil {
 		return nil, err
 	}
+	r.bookEnded()
 	out := make([]reading, count)
 	used := make([]usage, count)
 	late := make([]bool, count+1) // by interval, the last for what was waited for after them
@@ -58,6 +60,11 @@ func (r *run) block(ctx context.Context, start time.Duration, count int, alone k
 		}
 		out[i].samples = append(out[i].samples, s)
 	}
+	for _, s := range open {
+		if i := int((s.began - start) / interval); !r.fleet.holds(s.caller) {
+			out[i].open = append(out[i].open, s)
+		}
+	}
 	for i := range out {
 		// What began in an interval may have been held up in the next.
 		if out[i].lagged = late[i] || late[i+1]; out[i].lagged {
@@ -65,6 +72,7 @@ func (r *run) block(ctx context.Context, start time.Duration, count int, alone k
 		} else if alone.Set() != nil {
 			m := r.meter(alone)
 			m.add(out[i].samples)
+			r.open = append(r.open, unfinished{m, out[i].open})
 			m.spell(interval, used[i], r.fleet.MeanEntries(), succeeded(out[i].samples))
 		}
 		if out[i].lagged || alone.Set() == nil && !r.observing {
@@ -85,36 +93,38 @@ func (r *run) block(ctx context.Context, start time.Duration, count int, alone k
 			return nil, err
 		}
 	}
-	for _, s := range open {
-		if i := int((s.began - start) / interval); !out[i].lagged && alone.Set() != nil {
-			r.open = append(r.open, unfinished{r.meter(alone), s})
-		}
-	}
 	return out, ctx.Err()
 }
 
-// unfinished is an operation that was under way when its block was closed. A put
+// unfinished are operations that were under way when their block was closed. A put
 // may take as long as a block does: it is booked when it has ended.
 type unfinished struct {
-	meter  *meter
-	sample *lookupSample
+	meter   *meter
+	samples []*lookupSample
+}
+
+// bookEnded books those operations that have ended since their block was closed.
+func (r *run) bookEnded() {
+	rest := r.open[:0]
+	for _, u := range r.open {
+		var ended []lookupSample
+		ended, u.samples = r.load.ended(u.samples)
+		u.meter.add(ended)
+		if len(u.samples) > 0 {
+			rest = append(rest, u)
+		}
+	}
+	clear(r.open[len(rest):])
+	r.open = rest
 }
 
 // finish waits for the operations that are under way, and books them.
 func (r *run) finish(ctx context.Context) error {
-	for _, u := range r.open {
-		for {
-			s, ended := r.load.outcome(u.sample)
-			if ended {
-				u.meter.add([]lookupSample{s})
-				break
-			}
-			if err := pause(ctx, 5*time.Millisecond); err != nil {
-				return err
-			}
+	for r.bookEnded(); len(r.open) > 0; r.bookEnded() {
+		if err := pause(ctx, 5*time.Millisecond); err != nil {
+			return err
 		}
 	}
-	r.open = nil
 	return nil
 }
 

@@ -230,9 +230,9 @@ func (p *proof) measure(ctx context.Context, c tune.Measure) error {
 	ctx, cancel := r.live.untilOrder(ctx)
 	defer cancel()
 	readings, err := r.block(ctx, c.Start, c.Count, p.alone())
-	p.last = readings
-	if err != nil {
-		return nil //nolint:nilerr // see above
+	if p.last = readings; err != nil {
+		p.last = nil // what was under way has not failed
+		return nil   //nolint:nilerr // see above
 	}
 	for _, x := range readings {
 		w := tune.Window{Start: x.start, End: x.start + c.Interval, Lagged: x.lagged, Arms: summarize(x.samples)}

@@ -61,7 +61,8 @@ type Served struct {
 }
 
 // ServedWindow is the network as a whole in one observation. Failures count at their
-// time-out.
+// time-out. A get that outlasts the window by two and a half seconds has failed; another
+// operation that does counts in the window in which it ends.
 type ServedWindow struct {
 	AtS     float64 `json:"at_s"`
 	State   string  `json:"state"`
@@ -102,7 +103,8 @@ type service struct {
 	proof   *proof
 	changed int // peers that left and were not told yet
 	reached [2]bool
-	recent  meter // of the last observations, for the twin
+	recent  meter           // of the last observations, for the twin
+	open    []*lookupSample // that were under way when their window was closed
 	alike   *likeness
 	shelf   *study.Shelf
 	kept    library.Record // of the last study, until its rollout has ended
@@ -402,12 +404,18 @@ func (s *service) observe(ctx context.Context) error {
 func (s *service) tell(readings []reading, alone knob.Config) {
 	var samples, all []lookupSample // a late machine changes latencies, not who asks for what
 	for _, x := range readings {
-		all = append(all, x.samples...)
+		all = append(append(all, x.samples...), s.load.begun(x.open)...)
 		if !x.lagged {
 			samples = append(samples, x.samples...)
+			s.open = append(s.open, x.open...)
 		}
 	}
 	s.lagged(len(samples) == 0)
+	if len(samples) > 0 {
+		var late []lookupSample
+		late, s.open = s.load.ended(s.open)
+		samples = append(samples, late...)
+	}
 	s.alike.add(all)
 	s.alike.changed += s.changed
 	now := s.fleet.Now()

@@ -365,11 +365,29 @@ func (w *workload) take(from, to time.Duration) (out []lookupSample, open []*loo
 	return out, open
 }
 
-// outcome returns an operation that was open, and whether it has ended.
-func (w *workload) outcome(s *lookupSample) (lookupSample, bool) {
+// ended returns those operations of open that have ended, and the rest.
+func (w *workload) ended(open []*lookupSample) (done []lookupSample, rest []*lookupSample) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return *s, s.ended
+	for _, s := range open {
+		if s.ended {
+			done = append(done, *s)
+		} else {
+			rest = append(rest, s)
+		}
+	}
+	return done, rest
+}
+
+// begun returns operations that may still be under way as they are.
+func (w *workload) begun(open []*lookupSample) []lookupSample {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := make([]lookupSample, len(open))
+	for i, s := range open {
+		out[i] = *s
+	}
+	return out
 }
 
 // summarize sums up the gets of an interval by arm: the lookups that are

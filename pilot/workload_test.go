@@ -25,12 +25,12 @@ func TestUnderWay(t *testing.T) {
 		if len(open) != 1 || open[0] != put || len(w.samples) != 1 || w.samples[0] != later {
 			t.Fatalf("open %v, left %v", open, w.samples)
 		}
-		if _, ended := w.outcome(put); ended {
+		if done, rest := w.ended(open); len(done) != 0 || len(rest) != 1 {
 			t.Error("a put has ended that has not")
 		}
 		put.ended, put.ok = true, true
-		if s, ended := w.outcome(put); !ended || !s.ok {
-			t.Errorf("%+v, %v", s, ended)
+		if done, rest := w.ended(open); len(done) != 1 || !done[0].ok || len(rest) != 0 {
+			t.Errorf("%+v, %v", done, rest)
 		}
 	})
 }
