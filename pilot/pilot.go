@@ -139,8 +139,8 @@ type run struct {
 	onHeld func(heldInterval)
 }
 
-// Run goes round the loop once. When ctx ends it decides "interrupted" and
-// returns what it has. The error is for what made a result impossible.
+// Run goes round the loop once. When ctx ends it returns what it has, and decides
+// "interrupted" if nothing was decided. The error is for what made a result impossible.
 func Run(ctx context.Context, cfg Config) (*Result, error) {
 	if cfg.Preset.Name == "" {
 		cfg.Preset = tune.Bench()
@@ -173,7 +173,9 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 		err = errors.Join(err, r.fleet.Close())
 	}
 	if ctx.Err() != nil {
-		r.result.Decision, r.result.Why = tune.Stopped, "interrupted"
+		if r.result.Decision == "" { // what was decided before is in force
+			r.result.Decision, r.result.Why = tune.Stopped, "interrupted"
+		}
 		err = nil
 	}
 	if err != nil {
