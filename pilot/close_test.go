@@ -2,12 +2,16 @@ package pilot_test
 
 import (
 	"context"
+	"database/sql"
+	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/shoalnet/shoal/pilot"
 	"github.com/shoalnet/shoal/place"
+	"github.com/shoalnet/shoal/store"
 	"github.com/shoalnet/shoal/tune"
 )
 
@@ -49,4 +53,44 @@ func TestInterruptedTable(t *testing.T) {
 			t.Errorf("%+v, %v", r, err)
 		}
 	})
+}
+
+// TestHistoryIsLost: where the end of the history cannot be written, a run says so beside
+// its result.
+func TestHistoryIsLost(t *testing.T) {
+	for name, run := range map[string]func(pilot.Config) (some bool, err error){
+		"run": func(cfg pilot.Config) (bool, error) {
+			cfg.Candidate = with(t, cfg.Baseline, "lookup.alpha = 4")
+			left(t, cfg.Dir, cfg.Baseline, cfg.Candidate, cfg.Baseline, tune.RolledBack)
+			r, err := pilot.Run(context.Background(), cfg)
+			return r != nil, err
+		},
+		"service": func(cfg pilot.Config) (bool, error) {
+			s, err := pilot.Serve(context.Background(), cfg, pilot.Plan{})
+			return s != nil, err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := small(t, 20*time.Second)
+			cfg.History = true
+			cfg.Say = func(format string, args ...any) {
+				if format != "closing the network" {
+					return
+				}
+				db, err := sql.Open("sqlite", filepath.Join(cfg.Dir, store.HistoryName))
+				if err == nil {
+					_, err = db.Exec("DROP TABLE intervals")
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				_ = db.Close()
+			}
+			synctest.Test(t, func(t *testing.T) {
+				if some, err := run(cfg); !some || err == nil || !strings.Contains(err.Error(), "intervals") {
+					t.Errorf("a result: %v; %v", some, err)
+				}
+			})
+		})
+	}
 }

@@ -140,8 +140,9 @@ type run struct {
 }
 
 // Run goes round the loop once. When ctx ends it returns what it has, and decides
-// "interrupted" if nothing was decided. The error is for what made a result impossible.
-func Run(ctx context.Context, cfg Config) (*Result, error) {
+// "interrupted" if nothing was decided. The error is for what made a result impossible;
+// beside a result, for an end of the history that could not be written.
+func Run(ctx context.Context, cfg Config) (_ *Result, err error) {
 	if cfg.Preset.Name == "" {
 		cfg.Preset = tune.Bench()
 	}
@@ -153,7 +154,6 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 	// the usual setting, and its event loops feel it.
 	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
 	r.watched()
-	var err error
 	defer func() { r.live.ended(err) }()
 	if r.journal, err = openJournal(cfg.Dir, r.live); err != nil {
 		return nil, err

@@ -116,8 +116,9 @@ type service struct {
 }
 
 // Serve runs a network and a service that tunes it until the time is up or ctx ends.
-// It is Run without an end: what it looks for, and when, is up to the service.
-func Serve(ctx context.Context, cfg Config, plan Plan) (*Served, error) {
+// It is Run without an end: what it looks for, and when, is up to the service. Its error
+// is as that of Run.
+func Serve(ctx context.Context, cfg Config, plan Plan) (_ *Served, err error) {
 	if cfg.Preset.Name == "" {
 		cfg.Preset = tune.Bench()
 	}
@@ -127,7 +128,6 @@ func Serve(ctx context.Context, cfg Config, plan Plan) (*Served, error) {
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
 	r.watched()
-	var err error
 	defer func() { r.live.ended(err) }()
 	if r.journal, err = openJournal(cfg.Dir, r.live); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -37,14 +38,14 @@ func (f upFlags) plan() (pilot.Plan, bool) {
 func (a *app) upServe(ctx context.Context, cfg pilot.Config, plan pilot.Plan, steps *steps, window *upWindow) error {
 	served, err := pilot.Serve(ctx, cfg, plan)
 	steps.end()
-	if err != nil {
+	if served == nil {
 		return err
 	}
 	shown := struct {
 		*pilot.Served
 		Window string `json:"window,omitempty"` // its URL
 	}{served, window.address()}
-	return a.tell(cfg.Dir, served, shown, func() error { return writeServed(a.stdout, served) })
+	return errors.Join(err, a.tell(cfg.Dir, served, shown, func() error { return writeServed(a.stdout, served) }))
 }
 
 // servedEvery is over how many windows a row of the printed table goes.

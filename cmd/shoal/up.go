@@ -127,10 +127,10 @@ func (a *app) up(ctx context.Context, f upFlags) error {
 	}
 	result, err := pilot.Run(ctx, cfg)
 	steps.end()
-	if err != nil {
+	if result == nil {
 		return err
 	}
-	if err := a.tellUp(result, cfg.Dir, window); err != nil || window == nil {
+	if err = errors.Join(err, a.tellUp(result, cfg.Dir, window)); err != nil || window == nil {
 		return err
 	}
 	return a.keepWindow(ctx, window, result)
