@@ -109,6 +109,14 @@ type contest struct {
 	all     []Contender
 	machine *arms.Experiment
 	block   time.Duration
+	late    []lateTurn
+}
+
+// lateTurn are operations that were under way when their turn was closed. They are its,
+// however late they fail.
+type lateTurn struct {
+	number int
+	open   []*lookupSample
 }
 
 // hold brings the network up and has the arms take turns.
@@ -156,7 +164,11 @@ func (c *contest) turns(ctx context.Context) error {
 	for {
 		b, ok := c.machine.Ask(r.fleet.Now() - began)
 		if !ok {
-			return ctx.Err()
+			if err := r.finish(ctx); err != nil {
+				return err
+			}
+			c.tellLate()
+			return nil
 		}
 		r.cfg.Progress("taking turns", "blocks", int64(b.Number), int64(c.machine.Planned()*2*len(c.all)))
 		config := c.all[b.Arm].Config
@@ -165,7 +177,10 @@ func (c *contest) turns(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		c.machine.Tell(outcomeOf(b.Number, readings))
+		o, open := outcomeOf(b.Number, readings)
+		c.machine.Tell(o)
+		c.late = append(c.late, lateTurn{b.Number, open})
+		c.tellLate()
 		if report := c.machine.Report(); report.Counted > counted && report.Counted%4 == 0 {
 			counted = report.Counted
 			r.cfg.Say("%s", standing(&report))
@@ -173,15 +188,34 @@ func (c *contest) turns(ctx context.Context) error {
 	}
 }
 
-// outcomeOf sums a block up. Failures count at their time-out.
-func outcomeOf(number int, readings []reading) arms.Outcome {
-	o := arms.Outcome{Number: number, Useless: "the machine lagged"}
+// tellLate tells what has ended of turns that were closed.
+func (c *contest) tellLate() {
+	rest := c.late[:0]
+	for _, t := range c.late {
+		var ended []lookupSample
+		ended, t.open = c.load.ended(t.open)
+		if len(ended) > 0 {
+			c.machine.Late(t.number, len(ended), len(ended)-succeeded(ended))
+		}
+		if len(t.open) > 0 {
+			rest = append(rest, t)
+		}
+	}
+	clear(c.late[len(rest):])
+	c.late = rest
+}
+
+// outcomeOf sums a block up, and returns what is open of it. Failures count at their
+// time-out.
+func outcomeOf(number int, readings []reading) (o arms.Outcome, open []*lookupSample) {
+	o = arms.Outcome{Number: number, Useless: "the machine lagged"}
 	var gets []float64
 	for _, x := range readings {
 		if x.lagged {
 			continue
 		}
 		o.Useless = ""
+		open = append(open, x.open...)
 		for _, s := range x.samples {
 			if s.local {
 				continue
@@ -196,11 +230,12 @@ func outcomeOf(number int, readings []reading) arms.Outcome {
 			}
 		}
 	}
+	o.Open = len(open)
 	if o.Gets = len(gets); o.Gets > 0 {
 		slices.Sort(gets)
 		o.MeanLog, o.TailLog = o.MeanLog/float64(o.Gets), math.Log(quantile(gets, .95))
 	}
-	return o
+	return o, open
 }
 
 // standing is how the arms stand, in words.

@@ -1,7 +1,9 @@
 package pilot
 
 import (
+	"math"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,6 +78,45 @@ func TestHangInService(t *testing.T) {
 		}
 		if s.recent.attempts != 6*9+1 || s.recent.ok != 6*9 || len(s.open) != 0 {
 			t.Errorf("%d of %d operations, %d are open", s.recent.ok, s.recent.attempts, len(s.open))
+		}
+	})
+}
+
+// TestHangInTurn: of a contest a put that hangs is the turn's in which it began, and the
+// next turn does not wait for it.
+func TestHangInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &contest{run: idle(t)}
+		slow, err := c.cfg.Baseline.Set().Parse(c.cfg.Baseline, "lookup.alpha = 1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.all = []Contender{{"control", c.cfg.Baseline}, {"slow", slow}}
+		c.cfg.For = 30 * time.Second
+		if err := c.plan(); err != nil {
+			t.Fatal(err)
+		}
+		var load sync.WaitGroup
+		defer load.Wait()
+		load.Go(func() {
+			for range 40 {
+				if c.fleet.configured().Equal(slow) {
+					c.load.hang(0)
+				} else {
+					c.load.hang()
+				}
+				time.Sleep(interval)
+			}
+		})
+		if err := c.turns(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r := c.machine.Report()
+		if r.Counted != 1 || *r.Arms[0].Metrics[2].Level != 0 || math.Abs(*r.Arms[1].Metrics[2].Level-0.1) > 1e-9 || len(c.late)+len(c.open) != 0 {
+			t.Errorf("%d cycles; failures %v and %v; open %v, %v", r.Counted, *r.Arms[0].Metrics[2].Level, *r.Arms[1].Metrics[2].Level, c.late, c.open)
+		}
+		if a, b := c.meter(c.cfg.Baseline), c.meter(slow); a.ok != a.attempts || 10*b.ok != 9*b.attempts {
+			t.Errorf("%d of %d and %d of %d operations", a.ok, a.attempts, b.ok, b.attempts)
 		}
 	})
 }

@@ -55,6 +55,7 @@ type Outcome struct {
 	TailLog  float64 // of the 95th percentile, in seconds
 	Attempts int     // of all operations
 	Failures int     // of them
+	Open     int     // operations beside them that are under way still; Late tells how they ended
 	Useless  string  // why it does not count; empty if it does
 }
 
@@ -62,15 +63,27 @@ type Outcome struct {
 // clock. Make it with New.
 type Experiment struct {
 	cfg     Config
-	order   []int // of the cycle under way
 	number  int
-	waits   bool // for an outcome
-	cycle   []Outcome
-	useless string // why the cycle under way does not count
+	waits   bool     // for an outcome
+	cycles  []*cycle // that are not counted yet, the last of which may be under way
 	tests   [][]stat.MeanTest
 	seconds [][]stat.MeanTest // by arm and metric, for the level
 	counted int
 	dropped map[string]int
+}
+
+// cycle is a cycle that is not counted yet.
+type cycle struct {
+	number   int
+	order    []int // of the arms
+	outcomes []Outcome
+	useless  string // why it does not count
+}
+
+// whole reports whether all is known that the cycle will show.
+func (c *cycle) whole() bool {
+	open := slices.ContainsFunc(c.outcomes, func(o Outcome) bool { return o.Open > 0 })
+	return len(c.outcomes) == len(c.order) && (!open || c.useless != "")
 }
 
 // New returns an experiment that has not begun.
@@ -118,21 +131,21 @@ func (e *Experiment) Ask(now time.Duration) (Block, bool) {
 		e.draw(e.number / n)
 	}
 	e.waits = true
-	return Block{Number: e.number, Cycle: e.number / n, Arm: e.order[e.number%n]}, true
+	return Block{Number: e.number, Cycle: e.number / n, Arm: e.cycles[len(e.cycles)-1].order[e.number%n]}, true
 }
 
-// draw draws the order of a cycle: a permutation, and its reverse.
-func (e *Experiment) draw(cycle int) {
-	dice := stat.NewStream(e.cfg.Seed, "tune.arms", uint64(cycle))
-	e.order = e.order[:0]
+// draw begins a cycle and draws its order: a permutation, and its reverse.
+func (e *Experiment) draw(number int) {
+	dice := stat.NewStream(e.cfg.Seed, "tune.arms", uint64(number))
+	c := &cycle{number: number}
 	for i := range e.cfg.Arms {
-		e.order = append(e.order, i)
+		c.order = append(c.order, i)
 	}
-	dice.Shuffle(len(e.order), func(i, j int) { e.order[i], e.order[j] = e.order[j], e.order[i] })
-	back := slices.Clone(e.order)
+	dice.Shuffle(len(c.order), func(i, j int) { c.order[i], c.order[j] = c.order[j], c.order[i] })
+	back := slices.Clone(c.order)
 	slices.Reverse(back)
-	e.order = append(e.order, back...)
-	e.cycle, e.useless = e.cycle[:0], ""
+	c.order = append(c.order, back...)
+	e.cycles = append(e.cycles, c)
 }
 
 // Tell takes the outcome of the block that was asked for; another one is ignored.
@@ -140,33 +153,60 @@ func (e *Experiment) Tell(o Outcome) {
 	if !e.waits || o.Number != e.number {
 		return
 	}
+	c := e.cycles[len(e.cycles)-1]
 	switch {
 	case o.Useless != "":
-		e.useless = o.Useless
-	case o.Gets < leastGets || o.Attempts < o.Failures || o.Failures < 0 || math.IsNaN(o.MeanLog+o.TailLog) || math.IsInf(o.MeanLog+o.TailLog, 0):
-		e.useless = fmt.Sprintf("a block had less than %d gets", leastGets)
+		c.useless = o.Useless
+	case o.Gets < leastGets || o.Attempts < o.Failures || o.Failures < 0 || o.Open < 0 || math.IsNaN(o.MeanLog+o.TailLog) || math.IsInf(o.MeanLog+o.TailLog, 0):
+		c.useless = fmt.Sprintf("a block had less than %d gets", leastGets)
 	}
-	e.cycle = append(e.cycle, o)
+	c.outcomes = append(c.outcomes, o)
 	e.number++
 	e.waits = false
-	if len(e.cycle) == len(e.order) {
-		e.count()
+	e.count()
+}
+
+// Late tells that operations of a block have ended that were open in its outcome, some of
+// them as failures. A cycle counts once none is open, while later ones go on. What does
+// not fit is ignored.
+func (e *Experiment) Late(number, ended, failures int) {
+	n := 2 * len(e.cfg.Arms)
+	for _, c := range e.cycles {
+		if at := number - c.number*n; at >= 0 && at < len(c.outcomes) {
+			o := &c.outcomes[at]
+			if failures < 0 || failures > ended || ended > o.Open {
+				return
+			}
+			o.Open -= ended
+			o.Attempts += ended
+			o.Failures += failures
+		}
+	}
+	e.count()
+}
+
+// count takes the cycles that are whole, in their order, or drops them.
+func (e *Experiment) count() {
+	for len(e.cycles) > 0 && e.cycles[0].whole() {
+		c := e.cycles[0]
+		e.cycles = e.cycles[1:]
+		if c.useless != "" {
+			e.dropped[c.useless]++
+			continue
+		}
+		e.take(c)
 	}
 }
 
-// count takes a whole cycle, or drops it.
-func (e *Experiment) count() {
-	if e.useless != "" {
-		e.dropped[e.useless]++
-		return
-	}
+// take adds what a cycle showed.
+func (e *Experiment) take(c *cycle) {
 	e.counted++
 	sums := make([][]float64, len(e.cfg.Arms))
 	for i := range sums {
 		sums[i] = make([]float64, len(Metrics))
 	}
-	for i, o := range e.cycle {
-		at := sums[e.order[i]]
+	for i, o := range c.outcomes {
+		at := sums[c.order[i]]
 		at[0] += o.MeanLog / 2
 		at[1] += o.TailLog / 2
 		at[2] += float64(o.Failures) / float64(max(o.Attempts, 1)) / 2

@@ -175,6 +175,45 @@ func TestUseless(t *testing.T) {
 	}
 }
 
+// TestLate: what ends after its turn is the turn's, and its cycle counts once all of it
+// has ended, while the next goes on.
+func TestLate(t *testing.T) {
+	e, err := New(Config{Arms: []string{"a", "b"}, Block: time.Second, Length: 8 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := -1 // the block in which an operation of b hangs
+	for now := time.Duration(0); ; now += time.Second {
+		b, ok := e.Ask(now)
+		if !ok {
+			break
+		}
+		o := Outcome{Number: b.Number, Gets: 10, Attempts: 9}
+		if b.Arm == 1 && slow < 0 {
+			slow, o.Open = b.Number, 1
+		}
+		e.Tell(o)
+	}
+	if e.Report().Counted != 0 {
+		t.Errorf("counted before its end: %+v", e.Report())
+	}
+	e.Late(slow, 2, 1)
+	e.Late(slow+1, 1, 1)
+	e.Late(99, 1, 1)
+	if e.Report().Counted != 0 {
+		t.Errorf("counted by what does not fit: %+v", e.Report())
+	}
+	e.Late(slow, 1, 1)
+	r := e.Report()
+	if f := r.Arms[1].Metrics[2]; r.Counted != 2 || math.Abs(*f.Level-0.1/4) > 1e-9 || *r.Arms[0].Metrics[2].Level != 0 {
+		t.Errorf("%+v, failures %v", r, *f.Level)
+	}
+	e.Late(slow, 1, 1)
+	if e.Report().Counted != 2 {
+		t.Error("counted twice")
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	good := Config{Arms: []string{"a", "b"}, Block: time.Second, Length: time.Minute}
 	for name, change := range map[string]func(*Config){
