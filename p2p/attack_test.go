@@ -296,6 +296,90 @@ func TestAttackDeaf(t *testing.T) {
 	})
 }
 
+// deafen has a host ask over so many streams what it does not read the answers to,
+// until there is no room for more of them on their connection. The streams live on
+// until the victim resets them.
+func (v *victim) deafen(deaf host.Host, streams, bytes int) {
+	v.t.Helper()
+	v.open(deaf)
+	large := encoded(put("/v/x", "/v/x", "1:"+strings.Repeat("x", bytes)))
+	for range streams {
+		s := v.negotiate(deaf)
+		go func() { _ = writeFrame(s, large) }()
+	}
+	time.Sleep(time.Second)
+}
+
+// TestAttackDeafCrowd has two peers ask over as many streams as requests are served
+// at once, and not read the replies: others are answered all the same. Replies that do
+// not leave count like requests.
+func TestAttackDeafCrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &victim{bed: newBed(t, time.Millisecond)}
+		v.host = v.bed.host(0)
+		v.ours = v.peer(v.host, func(o *Options) { o.Knobs = o.Knobs.WithNumber("p2p.inbound_requests", 8) })
+		time.Sleep(time.Second)
+		v.deafen(v.bed.host(1), 14, 1<<18)
+		v.deafen(v.bed.host(Neighbour(1, 1)), 14, 1<<18)
+		if took := v.askedBy(v.bed.host(2)); took > 20*time.Millisecond {
+			t.Errorf("an honest peer waited %v", took)
+		}
+		if held := v.counted(); held < 4<<20 || held > 16<<20 {
+			t.Errorf("%d bytes count for replies that do not leave", held)
+		}
+		time.Sleep(30 * time.Second)
+		if held := v.counted(); held != 0 {
+			t.Errorf("%d bytes count when all streams were reset", held)
+		}
+	})
+}
+
+// counted is what counts for memory at our victim's gate.
+func (v *victim) counted() int {
+	v.ours.gate.mu.Lock()
+	defer v.ours.gate.mu.Unlock()
+	return v.ours.gate.bytes
+}
+
+// TestAttackDeafPipeline has a peer ask twice on each of its streams without reading,
+// the second time for what takes the machine long: replies that are held back for it
+// leave without keeping others from being served.
+func TestAttackDeafPipeline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &victim{bed: newBed(t, time.Millisecond)}
+		v.host = v.bed.host(0)
+		slow := func(e node.Event) node.Request {
+			if in, ok := e.(node.Received); ok && in.Body.(kad.Message).Key == "slow" {
+				return nil
+			}
+			return echoes(e)
+		}
+		v.ours = v.scripted(v.host, slow, func(o *Options) { o.Knobs = o.Knobs.WithNumber("p2p.inbound_requests", 8) }).Peer
+		time.Sleep(time.Second)
+		deaf := v.bed.host(1)
+		v.open(deaf)
+		var streams []network.Stream
+		for range 10 { // while there is room for the answers
+			streams = append(streams, v.negotiate(deaf))
+		}
+		v.deafen(deaf, 14, 1<<18)
+		packets := encoded(request(pb.Message_PING, strings.Repeat("x", 3000))) // less than one leaves the stream at once
+		for _, s := range streams {
+			if _, err := s.Write(append(framed(packets), framed(encoded(request(pb.Message_PING, "slow")))...)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+		if took := v.askedBy(v.bed.host(2)); took > 20*time.Millisecond {
+			t.Errorf("an honest peer waited %v", took)
+		}
+		time.Sleep(30 * time.Second)
+		if held, busy := v.counted(), len(v.ours.inbound.tokens); held != 0 || busy != 0 {
+			t.Errorf("%d bytes count and %d tokens are taken when all streams were reset", held, busy)
+		}
+	})
+}
+
 // TestAttackLarge sends messages that are longer than they have any reason to be,
 // each on a stream of its own. We refuse them without reading them.
 func TestAttackLarge(t *testing.T) {

@@ -39,6 +39,8 @@ type burst struct {
 	first  [burstFirst]byte
 	buffer *[]byte // of burstPool; nil while nothing of it is used
 	out    *[]byte // replies held back, of replyPool; nil for none
+	visit  *visit  // for which they count
+	owed   int     // so many bytes
 
 	began time.Time
 	due   atomic.Int64 // nanoseconds since began, when the stream is reset; 0 while nobody waits
@@ -173,7 +175,7 @@ const lengthRoom = 4
 var errLarge = errors.New("p2p: a reply is larger than a message may be")
 
 // reply adds a message, which write appends, to those that leave with the next
-// flush. It returns its size.
+// flush, for which it does not wait. It returns its size.
 func (s *burst) reply(write func([]byte) ([]byte, error)) (size int, err error) {
 	if s.out == nil {
 		s.out = replyPool.Get().(*[]byte)
@@ -188,10 +190,8 @@ func (s *burst) reply(write func([]byte) ([]byte, error)) (size int, err error) 
 	}
 	n := binary.PutUvarint(raw[start:], uint64(size))
 	copy(raw[start+n:], raw[start+lengthRoom:])
-	if *s.out = raw[:start+n+size]; len(*s.out) >= burstOut {
-		err = s.flush()
-	}
-	return size, err
+	*s.out = raw[:start+n+size]
+	return size, nil
 }
 
 // flush sends the replies that were held back.
@@ -208,7 +208,16 @@ func (s *burst) flush() error {
 		*out = (*out)[:0]
 		replyPool.Put(out)
 	}
+	s.paid()
 	return err
+}
+
+// paid counts replies no more.
+func (s *burst) paid() {
+	if s.owed > 0 {
+		s.visit.release(s.owed)
+		s.owed = 0
+	}
 }
 
 // end ends the watch and gives back what a stream that was left early still holds.
@@ -216,4 +225,5 @@ func (s *burst) end() {
 	s.watch.Stop()
 	s.recycle()
 	s.out = nil
+	s.paid()
 }

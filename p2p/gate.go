@@ -195,6 +195,11 @@ func (v *visit) pass(ctx context.Context, size int, before func() error) (delaye
 func (v *visit) hold(size int) bool {
 	v.gate.mu.Lock()
 	defer v.gate.mu.Unlock()
+	return v.take(size)
+}
+
+// take is hold for those who have locked the gate.
+func (v *visit) take(size int) bool {
 	all := v.gate.settings.Load().inboundBytes
 	if v.gate.bytes+size > all {
 		return false
@@ -208,18 +213,33 @@ func (v *visit) hold(size int) bool {
 			return false
 		}
 	}
+	v.add(size)
+	return true
+}
+
+// add counts memory, for those who have locked the gate.
+func (v *visit) add(size int) {
 	v.gate.bytes += size
 	for _, a := range v.accounts {
 		a.bytes += size
 	}
-	return true
 }
 
+// release undoes hold.
 func (v *visit) release(size int) {
+	if size == 0 {
+		return
+	}
 	v.gate.mu.Lock()
 	defer v.gate.mu.Unlock()
-	v.gate.bytes -= size
-	for _, a := range v.accounts {
-		a.bytes -= size
-	}
+	v.add(-size)
+}
+
+// trade releases the memory of a request and holds that of its reply; false if there
+// is none left for it, and then neither counts.
+func (v *visit) trade(request, reply int) bool {
+	v.gate.mu.Lock()
+	defer v.gate.mu.Unlock()
+	v.add(-request)
+	return v.take(reply)
 }

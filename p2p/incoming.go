@@ -28,16 +28,17 @@ const peeked = 4
 type incoming struct {
 	burst
 	peer     *Peer
-	visit    *visit
 	from     peer.ID
 	protocol wire.Protocol
 	codec    Codec
 	settled  chan node.Request // takes what becomes of the request under way
+	entered  bool              // with a token of the requests under way
+	asked    int               // bytes that count of the request under way
 }
 
 func (p *Peer) newIncoming(s network.Stream, v *visit, protocol wire.Protocol) *incoming {
-	in := &incoming{peer: p, visit: v, from: s.Conn().RemotePeer(), protocol: protocol, codec: p.codecs[protocol], settled: make(chan node.Request, 1)}
-	in.stream, in.settings = s, &p.settings
+	in := &incoming{peer: p, from: s.Conn().RemotePeer(), protocol: protocol, codec: p.codecs[protocol], settled: make(chan node.Request, 1)}
+	in.stream, in.visit, in.settings = s, v, &p.settings
 	in.begin()
 	return in
 }
@@ -80,10 +81,11 @@ func (in *incoming) serveOne(size int) error {
 	if err := in.announced(size); err != nil {
 		return err
 	}
-	if !in.visit.hold(size) {
+	if !in.visit.hold(size) && (in.flush() != nil || !in.visit.hold(size)) { // replies make room for it
 		return errFlood
 	}
-	defer in.visit.release(size)
+	in.asked = size
+	defer func() { in.visit.release(in.asked) }()
 	delayed, err := in.visit.pass(p.ctx, size, in.flush)
 	if delayed {
 		p.count.delayed.Add(1)
@@ -97,6 +99,21 @@ func (in *incoming) serveOne(size int) error {
 	}
 	bump(&p.count.received, in.codec.Kind(body))
 	return in.answer(body, replies)
+}
+
+// owe counts a reply of so many bytes in place of its request until it has left,
+// which it does soon if much waits.
+func (in *incoming) owe(size int) error {
+	asked := in.asked
+	in.asked = 0
+	if !in.visit.trade(asked, size) {
+		return errFlood
+	}
+	in.owed += size
+	if len(*in.out) >= burstOut {
+		return in.flush()
+	}
+	return nil
 }
 
 // announced judges a message by its length, and a long one by its first bytes.

@@ -97,7 +97,7 @@ func limits() []knob.Knob {
 		},
 		{
 			Name: "p2p.inbound_bytes", Unit: "bytes", Kind: knob.Int, Scale: knob.Log, Min: 4 << 20, Max: 1 << 30, Default: "33554432", Stock: "1073741824",
-			Apply: knob.Hot, Scope: knob.Node, Costs: []string{"memory"}, Doc: "memory for requests that arrive or are served; an address group may hold half, a peer an eighth", Source: spec,
+			Apply: knob.Hot, Scope: knob.Node, Costs: []string{"memory"}, Doc: "memory for requests that arrive or are served, and for replies that have not left; an address group may hold half, a peer an eighth", Source: spec,
 		},
 		{
 			Name: "p2p.request_bytes", Unit: "bytes", Kind: knob.Int, Scale: knob.Log, Min: 16 << 10, Max: 4 << 20, Default: "65536", Stock: "4194304",

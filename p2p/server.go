@@ -75,38 +75,81 @@ func (p *Peer) handler(protocol wire.Protocol) network.StreamHandler {
 	}
 }
 
-// answer lets the machine decide about a request and writes its reply, if the
-// peer waits for one.
+// answer lets the machine decide about a request and sends its reply, if the peer
+// waits for one.
 func (in *incoming) answer(body any, replies bool) error {
-	p := in.peer
-	select {
-	case p.inbound.tokens <- struct{}{}:
-		defer func() { <-p.inbound.tokens }()
-	case <-p.ctx.Done():
-		return errClosed
+	size, err := in.decide(body, replies)
+	if err != nil || !replies {
+		return err
 	}
+	in.peer.count.bytesOut.Add(uint64(size))
+	return in.owe(size)
+}
+
+// decide lets the machine decide about a request and spells out its reply, of so many
+// bytes, with a token. Nothing is sent with one: who does not read what we send would
+// keep it from all others.
+func (in *incoming) decide(body any, replies bool) (size int, err error) {
+	p := in.peer
+	if err := in.enter(); err != nil {
+		return 0, err
+	}
+	defer in.leave()
 	number := p.inbound.open(in.settled)
 	p.owner.receive(node.Received{From: p.book.Meet(peer.AddrInfo{ID: in.from}), Inbound: number, Protocol: in.protocol, Body: body})
 	outcome, err := in.outcome(number)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	reply, ok := outcome.(node.Reply)
 	switch {
 	case !ok:
-		return errRefused
+		return 0, errRefused
 	case !replies:
-		return nil
+		return 0, nil
 	}
-	size, err := in.reply(func(raw []byte) ([]byte, error) {
+	return in.reply(func(raw []byte) ([]byte, error) {
 		return in.codec.AppendReply(raw, p.book, body, reply.Body)
 	})
-	p.count.bytesOut.Add(uint64(size))
-	return err
+}
+
+// enter takes a token, for which it waits as long as the machine may take for a reply.
+// Replies to requests before it leave first.
+func (in *incoming) enter() error {
+	p := in.peer
+	select {
+	case p.inbound.tokens <- struct{}{}: // as a rule
+		in.entered = true
+		return nil
+	default:
+	}
+	if err := in.flush(); err != nil {
+		return err
+	}
+	wait := time.NewTimer(maxThink)
+	defer wait.Stop()
+	select {
+	case p.inbound.tokens <- struct{}{}:
+		in.entered = true
+		return nil
+	case <-wait.C:
+		return errFlood
+	case <-p.ctx.Done():
+		return errClosed
+	}
+}
+
+// leave gives the token back, if there is one.
+func (in *incoming) leave() {
+	if in.entered {
+		in.entered = false
+		<-in.peer.inbound.tokens
+	}
 }
 
 // outcome waits for what the machine decides. Replies to requests before it do not
-// wait for long.
+// wait for long. While they leave there is no token, and another one is taken if the
+// machine has not decided by then.
 func (in *incoming) outcome(number uint64) (node.Request, error) {
 	select {
 	case outcome := <-in.settled: // as a rule
@@ -115,11 +158,19 @@ func (in *incoming) outcome(number uint64) (node.Request, error) {
 	}
 	think := time.NewTimer(burstHold)
 	defer think.Stop()
+	var again chan<- struct{} // nil while there is a token
 	for held := true; ; held = false {
 		select {
 		case outcome := <-in.settled:
 			return outcome, nil
+		case again <- struct{}{}:
+			in.entered, again = true, nil
+			continue
 		case <-think.C:
+			if held && in.out != nil {
+				in.leave()
+				again = in.peer.inbound.tokens
+			}
 			if held && in.flush() == nil {
 				think.Reset(maxThink)
 				continue

@@ -315,8 +315,8 @@ func TestServerLimits(t *testing.T) {
 	})
 }
 
-// TestServerThinks lets the machine be silent: the stream is reset in the end,
-// and no more requests are under way than may be.
+// TestServerThinks lets the machine be silent: the stream is reset in the end, also
+// one that waits for its turn, and no more requests are under way than may be.
 func TestServerThinks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t, time.Millisecond)
@@ -324,6 +324,7 @@ func TestServerThinks(t *testing.T) {
 		server := b.scripted(b.host(1), nil, func(o *Options) { o.Knobs = o.Knobs.WithNumber("p2p.inbound_requests", 8) })
 		time.Sleep(time.Second)
 		var streams []*raw
+		start := time.Now()
 		for range 10 {
 			s := b.raw(client, server.Peer)
 			s.write(request(pb.Message_PING, ""))
@@ -343,6 +344,9 @@ func TestServerThinks(t *testing.T) {
 			if !s.wasReset() {
 				t.Errorf("stream %d was not reset", i)
 			}
+		}
+		if waited := time.Since(start); waited > 15*time.Second {
+			t.Errorf("the last stream was reset after %v", waited)
 		}
 		if n := len(server.inbound.waiting); n != 0 {
 			t.Errorf("%d requests are remembered", n)
