@@ -45,6 +45,7 @@ type burst struct {
 	began time.Time
 	due   atomic.Int64 // nanoseconds since began, when the stream is reset; 0 while nobody waits
 	watch *time.Timer
+	ended atomic.Bool // nobody watches any more
 }
 
 var (
@@ -75,6 +76,9 @@ func (s *burst) look() {
 		}
 	}
 	s.watch.Reset(left)
+	if s.ended.Load() { // meanwhile: end could not stop what had fired
+		s.watch.Stop()
+	}
 }
 
 // within returns when something is due that may take so long from now.
@@ -222,6 +226,7 @@ func (s *burst) paid() {
 
 // end ends the watch and gives back what a stream that was left early still holds.
 func (s *burst) end() {
+	s.ended.Store(true)
 	s.watch.Stop()
 	s.recycle()
 	s.out = nil

@@ -185,3 +185,17 @@ func TestBurstOfLongReplies(t *testing.T) {
 		}
 	})
 }
+
+// TestBurstEnds ends a stream while its timer looks whether it is overdue: nothing is
+// left that looks again.
+func TestBurstEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &burst{stream: &pieces{}, settings: defaultSettings(t)}
+		s.begin()
+		s.end()
+		s.look() // it had fired before
+		if s.watch.Stop() {
+			t.Error("the timer of a stream that has ended runs")
+		}
+	})
+}
