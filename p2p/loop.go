@@ -237,12 +237,30 @@ func (p *Peer) until(deadline time.Duration) (context.Context, context.CancelFun
 	return context.WithDeadline(p.ctx, p.owner.start.Add(deadline))
 }
 
-// store hands a job to the workers of the stores, or answers at once that it
-// cannot be done.
+// store hands a job to the workers of the stores. Where too many wait it answers at
+// once that the job cannot be done, but not if it is our own: that a value was not
+// judged would pass for that it is not valid, and what we put would not be ours.
 func (p *Peer) store(r node.Request) {
-	if !p.storing.give(func() { p.tell(p.stores.answer(p.ctx, r)) }) {
+	job := func() { p.tell(p.stores.answer(p.ctx, r)) }
+	switch {
+	case p.own(r):
+		p.storing.add(job)
+	case !p.storing.give(job):
 		p.count.dropped.Add(1)
 		p.machine.Tell(p.owner.now(), unanswered(r))
+	}
+}
+
+// own reports whether a request to a store is known to be of an operation of ours. The
+// machine has only so many of them pending.
+func (p *Peer) own(request node.Request) bool {
+	switch r := request.(type) {
+	case node.Check:
+		return true
+	case node.Save:
+		return r.Peer == (key.ID{}) || r.Peer == p.book.self
+	default:
+		return false
 	}
 }
 

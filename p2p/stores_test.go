@@ -67,26 +67,40 @@ func TestStores(t *testing.T) {
 	})
 }
 
-// TestStoresFull has more jobs than the queue takes.
+// TestStoresFull has more jobs than the queue takes: of others some are dropped, of
+// ours none, which would pass for an answer.
 func TestStoresFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t, time.Millisecond)
 		p := b.scripted(b.host(0), nil, func(o *Options) { o.Knobs = o.Knobs.WithNumber("p2p.store_queue", 16) })
+		stranger := p.book.Meet(peer.AddrInfo{ID: named(1)})
 		const jobs = 200
 		p.owner.run(func() {
 			for range jobs {
-				p.script.asks = append(p.script.asks, node.Save{Ref: 1, Store: node.Values, Key: "/v/x", Value: []byte("1")})
+				p.script.asks = append(p.script.asks,
+					node.Save{Ref: 1, Store: node.Values, Key: "/v/x", Value: []byte("1"), Peer: stranger},
+					node.Save{Ref: 2, Store: node.Values, Key: "/v/y", Value: []byte("1")},
+					node.Check{Ref: 3, Key: "/v/x", Values: [][]byte{[]byte("1")}})
 			}
 		})
 		time.Sleep(time.Second)
-		stored := 0
+		stored, own, judged := 0, 0, 0
 		for _, e := range p.seen() {
-			if s, ok := e.(node.Saved); ok && s.OK {
-				stored++
+			switch e := e.(type) {
+			case node.Saved:
+				if e.OK && e.Ref == 1 {
+					stored++
+				} else if e.OK {
+					own++
+				}
+			case node.Checked:
+				if e.Best == 0 {
+					judged++
+				}
 			}
 		}
-		if dropped := p.Counters().Dropped; dropped == 0 || stored+int(dropped) != jobs {
-			t.Errorf("%d stored and %d dropped of %d", stored, dropped, jobs)
+		if dropped := p.Counters().Dropped; dropped == 0 || stored+int(dropped) != jobs || own != jobs || judged != jobs {
+			t.Errorf("of %d each: %d of others stored and %d dropped, %d of ours stored, %d judged", jobs, stored, dropped, own, judged)
 		}
 	})
 }

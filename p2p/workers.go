@@ -25,11 +25,23 @@ func (w *workers) give(job func()) bool {
 	if len(w.waiting) >= w.room {
 		return false
 	}
+	w.take(job)
+	return true
+}
+
+// add takes a job however many wait.
+func (w *workers) add(job func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.take(job)
+}
+
+// take is add for those who have locked the workers.
+func (w *workers) take(job func()) {
 	w.waiting = append(w.waiting, job)
 	if w.running < w.limit && w.group.Go(w.run) {
 		w.running++
 	}
-	return true
 }
 
 func (w *workers) run() {
