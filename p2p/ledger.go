@@ -11,7 +11,8 @@ import (
 // ledger knows who has stored what, so that whoever stores too much loses his own
 // first: the oldest of what he has. Whom that is, is decided by address groups
 // where they are known, since names cost nothing. What costs is for the owner to
-// say: records, or bytes. It is safe for concurrent use.
+// say: records, or bytes. Our own records count for nobody, whoever stores them again,
+// and never have to go. It is safe for concurrent use.
 type ledger struct {
 	mu      sync.Mutex
 	records map[recordID]*entered
@@ -20,6 +21,18 @@ type ledger struct {
 	crowds  map[remote]*holding
 	cost    int
 	swept   time.Time
+	own     map[recordID]*list.Element
+	stored  *list.List // of *owned, oldest first
+}
+
+// maxOwn bounds how many records are known as our own. The oldest beyond that can
+// become somebody else's.
+const maxOwn = 1 << 16
+
+// owned is a record of our own.
+type owned struct {
+	id recordID
+	at time.Time
 }
 
 // recordID names a record: the key, and the provider if it is one of many.
@@ -55,7 +68,7 @@ type quota struct {
 func newLedger() *ledger {
 	return &ledger{
 		records: map[recordID]*entered{}, keys: map[string][]*entered{}, remotes: map[peer.ID]*holding{}, crowds: map[remote]*holding{},
-		swept: time.Now(),
+		swept: time.Now(), own: map[recordID]*list.Element{}, stored: list.New(),
 	}
 }
 
@@ -74,6 +87,9 @@ func (l *ledger) enter(id recordID, owner peer.ID, group uint32, cost int, q quo
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sweep(q.age)
+	if l.own[id] != nil {
+		return nil, true
+	}
 	if known := l.records[id]; known != nil { // it stays its first owner's: nobody can make it his own to lose it
 		owner, group = known.owner, known.crowd.group
 		l.remove(known)
@@ -97,6 +113,27 @@ func (l *ledger) enter(id recordID, owner peer.ID, group uint32, cost int, q quo
 	}
 	l.add(e)
 	return gone, true
+}
+
+// keep takes a record in that we have stored ourselves, or renews it.
+func (l *ledger) keep(id recordID, age time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sweep(age)
+	if known := l.records[id]; known != nil {
+		l.remove(known)
+	}
+	if known := l.own[id]; known != nil {
+		l.disown(known)
+	}
+	if len(l.own) >= maxOwn {
+		l.disown(l.stored.Front())
+	}
+	l.own[id] = l.stored.PushBack(&owned{id, time.Now()})
+}
+
+func (l *ledger) disown(place *list.Element) {
+	delete(l.own, l.stored.Remove(place).(*owned).id)
 }
 
 func (h *holding) oldest() *entered { return h.records.Front().Value.(*entered) }
@@ -180,6 +217,9 @@ func (l *ledger) heaviest() (most *holding) {
 const sweepEvery = time.Hour
 
 func (l *ledger) sweep(age time.Duration) {
+	for first := l.stored.Front(); first != nil && time.Since(first.Value.(*owned).at) > age; first = l.stored.Front() {
+		l.disown(first)
+	}
 	if time.Since(l.swept) < sweepEvery {
 		return
 	}

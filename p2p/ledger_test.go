@@ -20,6 +20,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"pgregory.net/rapid"
 
+	"github.com/shoalnet/shoal/key"
 	"github.com/shoalnet/shoal/node"
 )
 
@@ -185,6 +186,71 @@ func (v *victim) honestSurvives(honest host.Host) {
 	}
 	if m := s.ask(request(pb.Message_GET_PROVIDERS, "flood0")); len(m.ProviderPeers) != 0 {
 		v.t.Error("a record that had to go is still told")
+	}
+}
+
+// TestStoresOwn has a stranger store what we have stored, before us and after, and then
+// more than it may: it loses its own.
+func TestStoresOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, time.Millisecond)
+		book, set := newBook(b.host(0), 1000, nil), defaultSettings(t)
+		less := *set.Load()
+		less.values.remote = 10_000
+		set.Store(&less)
+		data := dssync.MutexWrap(ds.NewMapDatastore())
+		s, err := newStores(book, data, data, numbered{}, set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = s.close() }()
+		stranger := book.Meet(peer.AddrInfo{ID: named(1)})
+		value := []byte("1:" + strings.Repeat("x", 1000))
+		save := func(k string, from key.ID) {
+			t.Helper()
+			if !s.save(t.Context(), node.Save{Store: node.Values, Key: k, Value: value, Peer: from}) {
+				t.Errorf("%s is refused", k)
+			}
+		}
+		save("/v/first", stranger)
+		save("/v/first", key.ID{})
+		save("/v/second", key.ID{})
+		save("/v/second", stranger)
+		for n := range 100 {
+			save(fmt.Sprint("/v/", n), stranger)
+		}
+		for _, k := range []string{"/v/first", "/v/second"} {
+			if values, _ := s.load(t.Context(), node.Values, k); len(values) != 1 {
+				t.Errorf("%s, which is ours, is gone", k)
+			}
+		}
+		if n, _ := stored(t, data, "/v"); n > 12 {
+			t.Errorf("%d values are kept, want ours and what fits 10,000 bytes", n)
+		}
+		time.Sleep(less.values.age + time.Second) // they are gone by themselves
+		save("/v/first", stranger)
+		if len(s.valued.own) != 0 || s.valued.records[recordID{key: "/v/first"}] == nil {
+			t.Error("a value that we had long ago is still ours")
+		}
+	})
+}
+
+// TestLedgerOwn keeps more records of our own than are known as such.
+func TestLedgerOwn(t *testing.T) {
+	l := newLedger()
+	q := quota{total: 10, remote: 10, age: time.Hour}
+	id := func(n int) recordID { return recordID{key: strconv.Itoa(n)} }
+	for n := range maxOwn + 10 {
+		l.keep(id(n), q.age)
+		l.keep(id(n), q.age)
+	}
+	if len(l.own) != maxOwn || l.stored.Len() != maxOwn {
+		t.Errorf("%d and %d are known, want %d", len(l.own), l.stored.Len(), maxOwn)
+	}
+	for n, want := range map[int]bool{9: true, 10: false, maxOwn + 9: false} {
+		if l.enter(id(n), named(1), 1, 1, q); (l.records[id(n)] != nil) != want {
+			t.Errorf("record %d became a stranger's: %v, want %v", n, !want, want)
+		}
 	}
 }
 

@@ -123,12 +123,13 @@ func (s *stores) save(ctx context.Context, r node.Save) bool {
 }
 
 // saveValue keeps a value of a peer whose name is "" if it is forgotten. Our own
-// are not counted.
+// are not counted, and stay ours.
 func (s *stores) saveValue(ctx context.Context, r node.Save, from peer.ID) bool {
 	if len(r.Value) > MaxValue || s.values.Put(ctx, r.Key, record.MakePutRecord(r.Key, r.Value)) != nil {
 		return false
 	}
 	if r.Peer == (key.ID{}) {
+		s.valued.keep(recordID{key: r.Key}, s.settings.Load().values.age)
 		return true
 	}
 	gone, ok := s.valued.enter(recordID{key: r.Key}, from, s.book.group(from), len(r.Key)+len(r.Value), s.settings.Load().values)
