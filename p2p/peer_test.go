@@ -149,6 +149,38 @@ func TestSecondProtocol(t *testing.T) {
 	})
 }
 
+// Who reads slowly misses steps, not what is found between them.
+func TestSlowReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, time.Millisecond)
+		var number uint64
+		p := b.scripted(b.host(0), func(e node.Event) node.Request {
+			if c, ok := e.(node.Called); ok {
+				number = c.Call
+			}
+			return nil
+		}, nil)
+		call := p.Call(t.Context(), kad.Call{Op: kad.OpFindProviders, Events: true})
+		synctest.Wait()
+		for range maxTelling + 100 {
+			p.ask(node.Deliver{Call: number, Body: kad.Result{Event: &kad.Event{}}})
+		}
+		p.ask(node.Deliver{Call: number, Body: kad.Result{Stored: 1}})
+		p.ask(node.Deliver{Call: number, Body: kad.Result{Stored: 2}, Final: true})
+		synctest.Wait()
+		steps, found := 0, 0
+		for r := range call.Results {
+			if r.Event != nil {
+				steps++
+			}
+			found += r.Stored
+		}
+		if steps != maxTelling || found != 3 {
+			t.Errorf("%d steps, %d found, want %d and 3", steps, found, maxTelling)
+		}
+	})
+}
+
 func TestCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t, time.Millisecond)
@@ -175,26 +207,6 @@ func TestCalls(t *testing.T) {
 		}
 		if got := p.Counters().Dropped; got != 50 {
 			t.Errorf("%d partial results dropped, want 50", got)
-		}
-
-		// Who reads slowly misses steps, not what is found between them.
-		call = p.Call(t.Context(), kad.Call{Op: kad.OpFindProviders, Events: true})
-		synctest.Wait()
-		for range maxTelling + 100 {
-			p.ask(node.Deliver{Call: number, Body: kad.Result{Event: &kad.Event{}}})
-		}
-		synctest.Wait()
-		deliver(1, false)
-		deliver(2, true)
-		steps, found := 0, 0
-		for r := range call.Results {
-			if r.Event != nil {
-				steps++
-			}
-			found += r.Stored
-		}
-		if steps != maxTelling || found != 3 {
-			t.Errorf("%d steps, %d found, want %d and 3", steps, found, maxTelling)
 		}
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
