@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -28,21 +29,31 @@ func (h *History) Maintain(ctx context.Context, now time.Time) error {
 }
 
 // merge makes one row of all intervals of a metric, a configuration and an hour that
-// begin before a time.
+// begin before a time. What was merged is known by its time: its span tells nothing, as
+// few runs fill an hour. Files of before have hours that count as full.
 func merge(ctx context.Context, tx *sql.Tx, before time.Time) error {
-	old, err := read(ctx, tx, "WHERE at < ? AND span < ? ORDER BY config, metric, at", before.UnixNano(), int64(hour))
+	const where = "WHERE at >= ? AND at < ? AND span < ?"
+	var done int64
+	if err := tx.QueryRowContext(ctx, "SELECT coalesce(max(before), ?) FROM merged", int64(math.MinInt64)).Scan(&done); err != nil {
+		return err
+	}
+	old, err := read(ctx, tx, where+" ORDER BY config, metric, at", done, before.UnixNano(), int64(hour))
 	if err != nil || len(old) == 0 {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, "DELETE FROM intervals WHERE at < ? AND span < ?", before.UnixNano(), int64(hour)); err != nil {
+	if _, err := tx.ExecContext(ctx, "DELETE FROM intervals "+where, done, before.UnixNano(), int64(hour)); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO merged VALUES (1, ?)", before.UnixNano()); err != nil {
 		return err
 	}
 	for i := 0; i < len(old); {
 		whole := old[i]
-		whole.At, whole.Span = whole.At.Truncate(hour), hour
+		whole.At = whole.At.Truncate(hour)
 		j := i + 1
 		for ; j < len(old) && old[j].Config == whole.Config && old[j].Metric == whole.Metric && old[j].At.Truncate(hour).Equal(whole.At); j++ {
 			whole.Sketch.Merge(&old[j].Sketch)
+			whole.Span += old[j].Span
 		}
 		if err := insert(ctx, tx, &whole); err != nil {
 			return err

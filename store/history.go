@@ -51,7 +51,7 @@ const HistoryName = "history.sqlite"
 // Interval is a metric of one configuration in one interval.
 type Interval struct {
 	At     time.Time     // its begin
-	Span   time.Duration // above 0; an hour or more of what was merged
+	Span   time.Duration // above 0; of what was merged the sum, which need not fill its hour
 	Config string        // hash
 	Metric string
 	Sketch stat.Sketch // of the single numbers; of a rate or a level, the one number
@@ -63,6 +63,7 @@ CREATE TABLE IF NOT EXISTS intervals (
 );
 CREATE INDEX IF NOT EXISTS intervals_at ON intervals (at);
 CREATE INDEX IF NOT EXISTS intervals_config ON intervals (config, metric, at);
+CREATE TABLE IF NOT EXISTS merged (id INTEGER PRIMARY KEY CHECK (id = 1), before INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS configs (hash TEXT PRIMARY KEY, text TEXT NOT NULL, first INTEGER NOT NULL, promoted INTEGER);
 `
 

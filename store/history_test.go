@@ -83,6 +83,58 @@ func TestHistoryDownsamples(t *testing.T) {
 	}
 }
 
+// TestMergedSpan: what is merged keeps for how long it was measured, and is not merged
+// again when more has become old.
+func TestMergedSpan(t *testing.T) {
+	path := filepath.Join(t.TempDir(), HistoryName)
+	h := history(t, path, HistoryConfig{})
+	add := func(from time.Time, seconds int) {
+		var some []Interval
+		for i := range seconds {
+			v := Interval{At: from.Add(time.Duration(i) * time.Second), Span: time.Second, Config: "aa", Metric: "ops_per_s"}
+			v.Sketch.Add(50)
+			some = append(some, v)
+		}
+		if err := h.Add(t.Context(), some...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(rows int, seconds float64) {
+		t.Helper()
+		if err := h.Maintain(t.Context(), epoch.AddDate(0, 6, 0)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := h.Intervals(t.Context(), "aa", "", epoch, epoch.AddDate(1, 0, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := 0.0
+		for _, v := range got {
+			sum += v.Span.Seconds()
+		}
+		if len(got) != rows || sum != seconds {
+			t.Errorf("%d rows of %v s, want %d of %v", len(got), sum, rows, seconds)
+		}
+	}
+	add(epoch.Add(55*time.Minute), 720) // into the next hour
+	check(2, 720)
+	// A row that is merged again begins at its hour again.
+	if _, err := h.db.ExecContext(t.Context(), "UPDATE intervals SET at = at + 1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h = history(t, path, HistoryConfig{Raw: 60 * 24 * time.Hour})
+	defer func() { _ = h.Close() }()
+	add(epoch.AddDate(0, 3, 15), 10)
+	check(3, 730)
+	rows := 0
+	if err := h.db.QueryRowContext(t.Context(), "SELECT count(*) FROM intervals WHERE at % ? = 1", int64(hour)).Scan(&rows); err != nil || rows != 2 {
+		t.Errorf("%d rows were left alone, %v", rows, err)
+	}
+}
+
 // TestHistoryIsBounded: the file stays below its limit, and the newest are kept.
 func TestHistoryIsBounded(t *testing.T) {
 	h := history(t, filepath.Join(t.TempDir(), HistoryName), HistoryConfig{MaxBytes: 1 << 20})

@@ -92,6 +92,29 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// TestLedgerOfOld: what has become old and was merged costs what it cost.
+func TestLedgerOfOld(t *testing.T) {
+	h := written(t)
+	cfg := Config{Prices: Prices{CPUHour: 0.36}}
+	fresh, err := Make(t.Context(), h, cfg)
+	if err == nil {
+		err = h.Maintain(t.Context(), epoch.AddDate(1, 0, 0))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := Make(t.Context(), h, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range fresh.Ledger {
+		got := old.Ledger[i]
+		if got.Hours != want.Hours || math.Abs(got.Requests-want.Requests) > 1e-6 || math.Abs(*got.Cost-*want.Cost) > 1e-9 || math.Abs(*got.Saved-*want.Saved) > 1e-9 {
+			t.Errorf("%+v, was %+v", got, want)
+		}
+	}
+}
+
 func TestReportSaysWhatItLacks(t *testing.T) {
 	h := written(t)
 	r, err := Make(t.Context(), h, Config{After: "third"})
