@@ -231,6 +231,13 @@ func (l *ledger) sweep(age time.Duration) {
 	}
 }
 
+// has reports whether a record is in the ledger, or is our own.
+func (l *ledger) has(id recordID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.records[id] != nil || l.own[id] != nil
+}
+
 // holds reports whether a remote has anything stored.
 func (l *ledger) holds(owner peer.ID) bool {
 	l.mu.Lock()

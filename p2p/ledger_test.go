@@ -1,6 +1,7 @@
 package p2p
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strconv"
@@ -250,6 +251,71 @@ func TestLedgerOwn(t *testing.T) {
 	for n, want := range map[int]bool{9: true, 10: false, maxOwn + 9: false} {
 		if l.enter(id(n), named(1), 1, 1, q); (l.records[id(n)] != nil) != want {
 			t.Errorf("record %d became a stranger's: %v, want %v", n, !want, want)
+		}
+	}
+}
+
+// halting is a datastore in which the next write of a record does not end before
+// another goroutine has deleted it, or a while has passed.
+type halting struct {
+	ds.Batching
+	of      ds.Key
+	written chan struct{} // has room for one
+	deleted chan struct{} // likewise
+}
+
+func (h *halting) Put(ctx context.Context, k ds.Key, value []byte) error {
+	err := h.Batching.Put(ctx, k, value)
+	if k == h.of {
+		h.written <- struct{}{}
+		select {
+		case <-h.deleted:
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	return err
+}
+
+func (h *halting) Delete(ctx context.Context, k ds.Key) error {
+	err := h.Batching.Delete(ctx, k)
+	if k == h.of {
+		h.deleted <- struct{}{}
+	}
+	return err
+}
+
+// TestStoresRenew has one worker write a value again while the other takes in another
+// of the same owner, for which the first has to go: what is answered to be stored is.
+func TestStoresRenew(t *testing.T) {
+	book, set := newBook(quiet(t), 1000, nil), defaultSettings(t)
+	less := *set.Load()
+	less.values.remote = 2500 // two values
+	set.Store(&less)
+	data := &halting{Batching: dssync.MutexWrap(ds.NewMapDatastore()), written: make(chan struct{}, 1), deleted: make(chan struct{}, 1)}
+	s, err := newStores(book, data, data, numbered{}, set)
+	must(t, err)
+	defer func() { _ = s.close() }()
+	owner := book.Meet(peer.AddrInfo{ID: named(1)})
+	save := func(k string) bool {
+		return s.save(t.Context(), node.Save{Store: node.Values, Key: k, Value: []byte("1:" + strings.Repeat("x", 1000)), Peer: owner})
+	}
+	if !save("/v/a") || !save("/v/b") {
+		t.Fatal("a value is refused")
+	}
+	data.of = valueKey("/v/a")
+	renewed := make(chan bool)
+	go func() { renewed <- save("/v/a") }()
+	<-data.written
+	if !save("/v/c") {
+		t.Error("a value is refused")
+	}
+	ok := <-renewed
+	if values, _ := s.load(t.Context(), node.Values, "/v/a"); ok != (len(values) == 1) {
+		t.Errorf("stored by what was answered: %v; %d values are there", ok, len(values))
+	}
+	for id := range s.valued.records {
+		if values, _ := s.load(t.Context(), node.Values, id.key); len(values) != 1 {
+			t.Errorf("%s counts and is not there", id.key)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package p2p
 import (
 	"context"
 	"errors"
+	"hash/maphash"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,12 +44,22 @@ type stores struct {
 	cache     *providerCache
 	provided  *ledger // of the provider records of others
 	valued    *ledger // of the values of others
+	locks     [64]sync.Mutex
+	seed      maphash.Seed
+}
+
+// lock returns a lock, locked, under which alone a record of the key is written or
+// deleted together with its entry in the ledger. One goroutine holds one at a time.
+func (s *stores) lock(k string) *sync.Mutex {
+	l := &s.locks[maphash.String(s.seed, k)%uint64(len(s.locks))]
+	l.Lock()
+	return l
 }
 
 func newStores(b *Book, data ds.Batching, valueData ds.Datastore, validator record.Validator, set *atomic.Pointer[settings]) (*stores, error) {
 	s := &stores{
 		validator: validator, book: b, settings: set, data: data, valueData: valueData,
-		provided: newLedger(), valued: newLedger(),
+		provided: newLedger(), valued: newLedger(), seed: maphash.MakeSeed(),
 	}
 	var err error
 	if s.cache, err = newProviderCache(); err != nil {
@@ -107,52 +119,76 @@ func (s *stores) save(ctx context.Context, r node.Save) bool {
 	if !known {
 		return false
 	}
+	gone, ok := s.saveProvider(ctx, r, name)
+	s.forget(ctx, gone)
+	return ok
+}
+
+// saveProvider keeps a provider record and returns those that have to go for it.
+func (s *stores) saveProvider(ctx context.Context, r node.Save, name peer.ID) (gone []recordID, ok bool) {
+	defer s.lock(r.Key).Unlock()
 	if name != s.book.host.ID() {
-		gone, ok := s.provided.enter(recordID{r.Key, name}, name, s.book.group(name), 1, s.settings.Load().providers)
-		s.forget(ctx, gone)
-		if !ok {
-			return false
+		if gone, ok = s.provided.enter(recordID{r.Key, name}, name, s.book.group(name), 1, s.settings.Load().providers); !ok {
+			return gone, false
 		}
 	}
 	info := peer.AddrInfo{ID: name, Addrs: s.book.Addrs(name)}
 	if s.providers.AddProvider(ctx, []byte(r.Key), info) != nil {
-		return false
+		return gone, false
 	}
 	s.book.announce(r.Peer, info.Addrs)
-	return true
+	return gone, true
 }
 
-// saveValue keeps a value of a peer whose name is "" if it is forgotten. Our own
-// are not counted, and stay ours.
+// saveValue keeps a value of a peer whose name is "" if it is forgotten.
 func (s *stores) saveValue(ctx context.Context, r node.Save, from peer.ID) bool {
-	if len(r.Value) > MaxValue || s.values.Put(ctx, r.Key, record.MakePutRecord(r.Key, r.Value)) != nil {
+	if len(r.Value) > MaxValue {
 		return false
 	}
-	if r.Peer == (key.ID{}) {
-		s.valued.keep(recordID{key: r.Key}, s.settings.Load().values.age)
-		return true
-	}
-	gone, ok := s.valued.enter(recordID{key: r.Key}, from, s.book.group(from), len(r.Key)+len(r.Value), s.settings.Load().values)
-	if !ok {
-		gone = append(gone, recordID{key: r.Key})
-	}
+	gone, ok := s.putValue(ctx, r, from)
 	s.forget(ctx, gone)
 	return ok
+}
+
+// putValue is saveValue that returns what has to go, the value itself included. Our
+// own are not counted, and stay ours.
+func (s *stores) putValue(ctx context.Context, r node.Save, from peer.ID) (gone []recordID, ok bool) {
+	defer s.lock(r.Key).Unlock()
+	if s.values.Put(ctx, r.Key, record.MakePutRecord(r.Key, r.Value)) != nil {
+		return nil, false
+	}
+	id := recordID{key: r.Key}
+	if r.Peer == (key.ID{}) {
+		s.valued.keep(id, s.settings.Load().values.age)
+		return nil, true
+	}
+	gone, ok = s.valued.enter(id, from, s.book.group(from), len(r.Key)+len(r.Value), s.settings.Load().values)
+	if !ok {
+		gone = append(gone, id)
+	}
+	return gone, ok
 }
 
 // forget deletes records that had to go, and lets the addresses of providers of
 // which nothing is left expire like those of any stranger.
 func (s *stores) forget(ctx context.Context, gone []recordID) {
 	for _, id := range gone {
-		if id.provider == "" {
-			_ = s.valueData.Delete(ctx, valueKey(id.key)) // stays until it expires
-			continue
-		}
-		_ = s.data.Delete(ctx, providerKey(id))
-		s.cache.Remove(id.key)
-		if !s.provided.holds(id.provider) {
+		s.drop(ctx, id)
+		if id.provider != "" && !s.provided.holds(id.provider) {
 			s.book.host.Peerstore().UpdateAddrs(id.provider, amino.DefaultProviderAddrTTL, peerstore.TempAddrTTL)
 		}
+	}
+}
+
+// drop deletes a record, unless it was stored again since it had to go.
+func (s *stores) drop(ctx context.Context, id recordID) {
+	defer s.lock(id.key).Unlock()
+	switch {
+	case id.provider == "" && !s.valued.has(id):
+		_ = s.valueData.Delete(ctx, valueKey(id.key)) // stays until it expires
+	case id.provider != "" && !s.provided.has(id):
+		_ = s.data.Delete(ctx, providerKey(id))
+		s.cache.Remove(id.key)
 	}
 }
 
