@@ -244,6 +244,14 @@ func (b *Book) pin(e *entry) {
 	}
 }
 
+// pinned reports whether a peer is a member of the table or listed.
+func (b *Book) pinned(id key.ID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e, known := b.entries[id]
+	return known && e.place == nil
+}
+
 // unpin undoes pin if nothing holds the peer any more; the addresses stay for as
 // long as those of any peer that we were connected to.
 func (b *Book) unpin(e *entry) {

@@ -33,3 +33,10 @@ type Codec interface {
 	// fit the request is an error.
 	DecodeReply(b *Book, request any, raw []byte) (body any, err error)
 }
+
+// naming is a Codec of which a request may name peers besides its sender. Each is
+// remembered, and counts like one more request.
+type naming interface {
+	// named returns how many peers a request names, before it is decoded.
+	named(raw []byte) int
+}

@@ -238,7 +238,7 @@ func (c *Courier) answer(stream network.Stream, visit *visit, answer func(herd.N
 		return errFlood
 	}
 	defer visit.release(MaxErrand)
-	if _, err := visit.pass(c.peer.ctx, MaxErrand/8, func() error { return nil }); err != nil {
+	if _, err := visit.pass(c.peer.ctx, weight(MaxErrand/8), func() error { return nil }); err != nil {
 		return err
 	}
 	request, err := readErrand(stream)

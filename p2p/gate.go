@@ -152,14 +152,17 @@ func (g *gate) forget() {
 	}
 }
 
-// pass waits until the rate of the remote allows a request of so many bytes. It
-// reports whether it had to wait, and an error if that would take too long. Before
-// it waits it calls before.
-func (v *visit) pass(ctx context.Context, size int, before func() error) (delayed bool, err error) {
+// weight is how many requests one of so many bytes counts for.
+func weight(size int) int { return 1 + size/requestUnit }
+
+// pass waits until the rate of the remote allows so many requests. It reports whether
+// it had to wait, and an error if that would take too long. Before it waits it calls
+// before.
+func (v *visit) pass(ctx context.Context, requests int, before func() error) (delayed bool, err error) {
 	now, pause := time.Now(), time.Duration(0)
 	var taken []*rate.Reservation
 	for _, a := range v.accounts {
-		n := min(1+size/requestUnit, a.rate.Burst())
+		n := min(requests, a.rate.Burst())
 		if a.rate.AllowN(now, n) { // as a rule, and nothing is allocated for it
 			continue
 		}

@@ -31,6 +31,7 @@ type incoming struct {
 	from     peer.ID
 	protocol wire.Protocol
 	codec    Codec
+	naming   naming            // the codec, if it is one
 	settled  chan node.Request // takes what becomes of the request under way
 	entered  bool              // with a token of the requests under way
 	asked    int               // bytes that count of the request under way
@@ -38,6 +39,7 @@ type incoming struct {
 
 func (p *Peer) newIncoming(s network.Stream, v *visit, protocol wire.Protocol) *incoming {
 	in := &incoming{peer: p, from: s.Conn().RemotePeer(), protocol: protocol, codec: p.codecs[protocol], settled: make(chan node.Request, 1)}
+	in.naming, _ = in.codec.(naming)
 	in.stream, in.visit, in.settings = s, v, &p.settings
 	in.begin()
 	return in
@@ -86,11 +88,7 @@ func (in *incoming) serveOne(size int) error {
 	}
 	in.asked = size
 	defer func() { in.visit.release(in.asked) }()
-	delayed, err := in.visit.pass(p.ctx, size, in.flush)
-	if delayed {
-		p.count.delayed.Add(1)
-	}
-	if err != nil {
+	if err := in.pass(weight(size)); err != nil {
 		return err
 	}
 	body, replies, err := in.read(size)
@@ -99,6 +97,15 @@ func (in *incoming) serveOne(size int) error {
 	}
 	bump(&p.count.received, in.codec.Kind(body))
 	return in.answer(body, replies)
+}
+
+// pass waits until the peer may make so many requests.
+func (in *incoming) pass(requests int) error {
+	delayed, err := in.visit.pass(in.peer.ctx, requests, in.flush)
+	if delayed {
+		in.peer.count.delayed.Add(1)
+	}
+	return err
 }
 
 // owe counts a reply of so many bytes in place of its request until it has left,
@@ -142,6 +149,13 @@ func (in *incoming) read(size int) (body any, replies bool, err error) {
 	in.peer.count.bytesIn.Add(uint64(len(raw)))
 	if size > set.requestBytes && !in.codec.Large(raw) {
 		return nil, false, errMalformed
+	}
+	if in.naming != nil {
+		if n := in.naming.named(raw); n > 0 {
+			if err := in.pass(n); err != nil {
+				return nil, false, err
+			}
+		}
 	}
 	if body, replies, err = in.codec.DecodeRequest(in.peer.book, in.from, raw); err != nil {
 		return nil, false, fmt.Errorf("%w: %w", errMalformed, err)

@@ -93,10 +93,30 @@ func appendWords(raw []byte, field protowire.Number, words []uint32) []byte {
 	return appendRecord(raw, field, packed)
 }
 
-// DecodeRequest implements Codec.
-func (c *rosterCodec) DecodeRequest(b *Book, _ peer.ID, raw []byte) (any, bool, error) {
-	m, err := c.decode(b, raw)
+// DecodeRequest implements Codec. Who is not in the roster yet, nor in the table, is
+// not listened to but for its own record: none other is remembered.
+func (c *rosterCodec) DecodeRequest(b *Book, from peer.ID, raw []byte) (any, bool, error) {
+	only := from
+	if b.pinned(ID(from)) {
+		only = ""
+	}
+	m, err := c.decode(b, raw, only)
 	return m, m.Type != roster.Pass, err
+}
+
+// named implements naming.
+func (c *rosterCodec) named(raw []byte) (n int) {
+	for len(raw) > 0 {
+		field, typ, size := protowire.ConsumeField(raw)
+		if size < 0 {
+			break
+		}
+		if field == rosterJoined && typ == protowire.BytesType {
+			n++
+		}
+		raw = raw[size:]
+	}
+	return n
 }
 
 // Large implements Codec: no message is.
@@ -104,7 +124,7 @@ func (c *rosterCodec) Large([]byte) bool { return false }
 
 // DecodeReply implements Codec.
 func (c *rosterCodec) DecodeReply(b *Book, request any, raw []byte) (any, error) {
-	m, err := c.decode(b, raw)
+	m, err := c.decode(b, raw, "")
 	if err != nil {
 		return nil, err
 	}
@@ -117,8 +137,9 @@ func (c *rosterCodec) DecodeReply(b *Book, request any, raw []byte) (any, error)
 var errRoster = errors.New("p2p: malformed message of the roster")
 
 // decode reads a message. What is more than its bounds allow is an error; who came
-// without an address, or left without being known, is left out.
-func (c *rosterCodec) decode(b *Book, raw []byte) (m roster.Message, err error) {
+// without an address, or left without being known, is left out. Where only is a peer,
+// nobody else came.
+func (c *rosterCodec) decode(b *Book, raw []byte, only peer.ID) (m roster.Message, err error) {
 	for len(raw) > 0 {
 		field, typ, n := protowire.ConsumeTag(raw)
 		if n < 0 {
@@ -138,7 +159,7 @@ func (c *rosterCodec) decode(b *Book, raw []byte) (m roster.Message, err error) 
 			}
 		case typ == protowire.BytesType && field >= rosterJoined && field <= rosterRegions:
 			x, n := protowire.ConsumeBytes(raw)
-			if n < 0 || !take(b, &m, field, x) {
+			if n < 0 || !take(b, &m, field, x, only) {
 				return m, errRoster
 			}
 			raw = raw[n:]
@@ -154,10 +175,10 @@ func (c *rosterCodec) decode(b *Book, raw []byte) (m roster.Message, err error) 
 }
 
 // take takes a field of bytes; false if it is not in order.
-func take(b *Book, m *roster.Message, field protowire.Number, x []byte) bool {
+func take(b *Book, m *roster.Message, field protowire.Number, x []byte, only peer.ID) bool {
 	switch field {
 	case rosterJoined:
-		id, named, ok := metIn(b, x)
+		id, named, ok := metIn(b, x, only)
 		if named {
 			m.Joined = append(m.Joined, id)
 		}
@@ -177,8 +198,12 @@ func take(b *Book, m *roster.Message, field protowire.Number, x []byte) bool {
 	}
 }
 
+// rosterAddrs is how many addresses are taken of a record.
+const rosterAddrs = 8
+
 // metIn remembers the peer of a record for a short time, as one that a reply names.
-func metIn(b *Book, raw []byte) (id key.ID, named, ok bool) {
+// Where only is a peer, others are left out.
+func metIn(b *Book, raw []byte, only peer.ID) (id key.ID, named, ok bool) {
 	if len(raw) > pb.MaxPeerRecordSize {
 		return id, false, false
 	}
@@ -187,9 +212,10 @@ func metIn(b *Book, raw []byte) (id key.ID, named, ok bool) {
 		return id, false, false
 	}
 	info := infoOf(&rec)
-	if info.ID == "" || len(info.Addrs) == 0 {
+	if info.ID == "" || len(info.Addrs) == 0 || only != "" && info.ID != only {
 		return id, false, true
 	}
+	info.Addrs = info.Addrs[:min(len(info.Addrs), rosterAddrs)]
 	return b.Meet(info), true, true
 }
 

@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -9,8 +10,11 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p-kad-dht/amino"
+	pb "github.com/libp2p/go-libp2p-kad-dht/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/multiformats/go-multiaddr"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/shoalnet/shoal/key"
 	"github.com/shoalnet/shoal/knob"
@@ -191,6 +195,7 @@ func TestRosterCodec(t *testing.T) {
 				t.Fatal(err)
 			}
 			other := newBook(b.host(1+int(m.Type)), 100, nil)
+			other.list(other.Meet(peer.AddrInfo{ID: named(9)}), true)
 			got, reply, err := c.DecodeRequest(other, named(9), raw)
 			if err != nil || fmt.Sprint(got) != fmt.Sprint(m) || !reply {
 				t.Errorf("%v: read %v, %v", m, got, err)
@@ -211,12 +216,96 @@ func TestRosterCodec(t *testing.T) {
 	})
 }
 
+// Who is not in the roster tells of itself alone, and of nobody more than some addresses
+// are taken.
+func TestRosterStrangers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, time.Millisecond)
+		book, c := newBook(b.host(0), 100, nil), Roster(ownPrefix)
+		raw := crowdReport(2, 5, 64)
+		for _, in := range []bool{false, true} {
+			if book.list(ID(named(3)), in); in != book.pinned(ID(named(3))) {
+				t.Fatalf("in the roster: %v", !in)
+			}
+			want := []key.ID{ID(named(3))}
+			if in {
+				want = []key.ID{ID(named(2)), ID(named(3)), ID(named(4))}
+			}
+			m, _, err := c.DecodeRequest(book, named(3), raw)
+			if err != nil || !slices.Equal(m.(roster.Message).Joined, want) {
+				t.Errorf("in the roster: %v; read %+v, %v", in, m, err)
+			}
+			for n := 2; n < 5; n++ {
+				addrs := len(book.Addrs(named(n)))
+				if wanted := slices.Contains(want, ID(named(n))); wanted != (addrs == rosterAddrs) || !wanted && addrs > 0 {
+					t.Errorf("in the roster: %v; peer %d has %d addresses", in, n, addrs)
+				}
+			}
+		}
+	})
+}
+
+// crowdReport is a report that peers from one to below another came, with so many
+// addresses each.
+func crowdReport(from, to, addrs int) []byte {
+	raw := []byte{byte(rosterType << 3), byte(roster.Report)}
+	for n := from; n < to; n++ {
+		info := peer.AddrInfo{ID: named(n)}
+		for port := range addrs {
+			info.Addrs = append(info.Addrs, multiaddr.StringCast(fmt.Sprintf("/ip4/99.1.2.3/udp/%d/quic-v1", 1000+port)))
+		}
+		rec, _ := proto.Marshal(pb.RawPeerInfosToPBPeers([]peer.AddrInfo{info})[0])
+		raw = appendRecord(raw, rosterJoined, rec)
+	}
+	return raw
+}
+
+// A peer of the roster tells of 64 others in each of 400 requests at once: each counts
+// like a request, and no more are remembered than it may make.
+func TestRosterFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, time.Millisecond)
+		victim := b.peer(b.host(0), func(o *Options) { o.Knobs = rosterKnobs(t) })
+		flooder := b.host(1)
+		victim.book.list(victim.book.Meet(infoOfHost(flooder)), true)
+		if err := flooder.Connect(t.Context(), infoOfHost(victim.Host())); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 4 {
+			s, err := flooder.NewStream(t.Context(), victim.Host().ID(), Roster(ownPrefix).Names()[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() { _, _ = io.Copy(io.Discard, s) }()
+			go func() {
+				for n := range 100 {
+					first := 1 + (100*i+n)*roster.MaxPeers
+					if writeFrame(s, crowdReport(first, first+roster.MaxPeers, 2)) != nil {
+						return
+					}
+				}
+			}()
+		}
+		time.Sleep(10 * time.Second)
+		met := 0
+		for n := range 400 * roster.MaxPeers {
+			if len(victim.book.Addrs(named(1+n))) > 0 {
+				met++
+			}
+		}
+		if met == 0 || met > 200+10*50 {
+			t.Errorf("%d peers that a flooder named are remembered after 10 s", met)
+		}
+	})
+}
+
 // FuzzRosterCodec feeds what strangers may send: it is read within its bounds or
 // refused.
 func FuzzRosterCodec(f *testing.F) {
 	f.Add([]byte{8, 1, 16, 3, 0x22, 2, 0, 0, 0x2a, 4, 0, 0, 0, 1, 0x3a, 1, 5})
 	f.Add([]byte{0x1a, 5, 0x0a, 3, 1, 2, 3})
 	book := newBook(quiet(f), 100, nil)
+	book.list(book.Meet(peer.AddrInfo{ID: named(1)}), true)
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		body, _, err := Roster(ownPrefix).DecodeRequest(book, named(1), raw)
 		m, ok := body.(roster.Message)
