@@ -112,8 +112,11 @@ func TestHangInTurn(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := c.machine.Report()
-		if r.Counted != 1 || *r.Arms[0].Metrics[2].Level != 0 || math.Abs(*r.Arms[1].Metrics[2].Level-0.1) > 1e-9 || len(c.late)+len(c.open) != 0 {
-			t.Errorf("%d cycles; failures %v and %v; open %v, %v", r.Counted, *r.Arms[0].Metrics[2].Level, *r.Arms[1].Metrics[2].Level, c.late, c.open)
+		if r.Counted != 1 {
+			t.Fatalf("%+v", r)
+		}
+		if *r.Arms[0].Metrics[2].Level != 0 || math.Abs(*r.Arms[1].Metrics[2].Level-0.1) > 1e-9 || len(c.late)+len(c.open) != 0 {
+			t.Errorf("failures %v and %v; open %v, %v", *r.Arms[0].Metrics[2].Level, *r.Arms[1].Metrics[2].Level, c.late, c.open)
 		}
 		if a, b := c.meter(c.cfg.Baseline), c.meter(slow); a.ok != a.attempts || 10*b.ok != 9*b.attempts {
 			t.Errorf("%d of %d and %d of %d operations", a.ok, a.attempts, b.ok, b.attempts)
