@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,12 +29,13 @@ func TestUpkeep(t *testing.T) {
 		return perMinute
 	}
 	stock, preset, ours := run(""), run("stock"), run("default")
-	text := "| minutes | stock | preset stock | preset default |\n|---|---|---|---|\n"
+	var text strings.Builder
+	text.WriteString("| minutes | stock | preset stock | preset default |\n|---|---|---|---|\n")
 	for i, s := range stock {
 		from := int((idleFrom + time.Duration(i)*idleStep).Minutes())
-		text += fmt.Sprintf("| %d to %d | %.2f | %.2f | %.2f |\n", from, from+int(idleStep.Minutes()), s, preset[i], ours[i])
+		fmt.Fprintf(&text, "| %d to %d | %.2f | %.2f | %.2f |\n", from, from+int(idleStep.Minutes()), s, preset[i], ours[i])
 	}
-	t.Logf("%d peers: requests a peer and minute, in the mean %.2f, %.2f and %.2f\n%s", l.live, mean(stock), mean(preset), mean(ours), text)
+	t.Logf("%d peers: requests a peer and minute, in the mean %.2f, %.2f and %.2f\n%s", l.live, mean(stock), mean(preset), mean(ours), text.String())
 	if slices.Min(ours) == 0 {
 		t.Error("ours make no requests")
 	}

@@ -1,7 +1,7 @@
 package kad
 
 import (
-	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -51,7 +51,7 @@ func ask(n *node.Node, now time.Duration) (results []Result, sent []Type) {
 }
 
 func provide(content int) Call {
-	k := fmt.Sprint(content)
+	k := strconv.Itoa(content)
 	return Call{Op: OpProvide, Key: k, Target: key.FromByte(byte(content)), Keep: true}
 }
 
