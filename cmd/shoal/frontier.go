@@ -134,7 +134,7 @@ func (a *app) simFrontier(cmd *cobra.Command, f *frontierFlags) error {
 		show = func(any) error { return writeFrontier(a.stdout, r, repeatLine(cmd, nil)) }
 		a.partly(r.Interrupted)
 	}
-	return errors.Join(show(r), drawn(f.plot, frontierFigure(r)))
+	return errors.Join(show(r), drawn(f.plot, func() *chart.Figure { return frontierFigure(r) }))
 }
 
 func writeFrontier(w io.Writer, r rivals.Frontier, repeat string) error {

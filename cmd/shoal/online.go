@@ -79,7 +79,7 @@ func (a *app) simOnline(cmd *cobra.Command, cfg online.Config, plot string) erro
 		show = func(any) error { return writeOnline(a.stdout, r, repeatLine(cmd, nil)) }
 		a.partly(r.Interrupted)
 	}
-	return errors.Join(show(r), drawn(plot, onlineFigure(r)))
+	return errors.Join(show(r), drawn(plot, func() *chart.Figure { return onlineFigure(r) }))
 }
 
 func writeOnline(w io.Writer, r online.Result, repeat string) error {

@@ -131,7 +131,7 @@ func (a *app) tuneRace(cmd *cobra.Command, f *raceFlags) error {
 	if !a.json {
 		show = func(any) error { return writeRace(a.stdout, r, repeatLine(cmd, nil)) }
 	}
-	return errors.Join(show(r), drawn(f.plot, raceFigure(r)))
+	return errors.Join(show(r), drawn(f.plot, func() *chart.Figure { return raceFigure(r) }))
 }
 
 // writeRace prints the standings and the duels.

@@ -149,7 +149,7 @@ func (a *app) tuneRegimes(cmd *cobra.Command, f *regimesFlags) error {
 		show = func(any) error { return writeRegimes(a.stdout, r, repeatLine(cmd, nil)) }
 		a.partly(r.Interrupted)
 	}
-	return errors.Join(show(r), drawn(f.plot, regretFigure(r)))
+	return errors.Join(show(r), drawn(f.plot, func() *chart.Figure { return regretFigure(r) }))
 }
 
 // writeRegimes prints the standings of each world.

@@ -81,11 +81,11 @@ func interval(low, high float64) string {
 
 // drawn draws what a run has found, if a file was named. It is called when the figures are
 // printed: a run of hours is not lost to a picture that cannot be drawn or written.
-func drawn(file string, f *chart.Figure) error {
+func drawn(file string, figure func() *chart.Figure) error {
 	if file == "" {
 		return nil
 	}
-	if err := f.Save(file); err != nil {
+	if err := figure().Save(file); err != nil {
 		return usagef("--plot: %w", err)
 	}
 	return nil
