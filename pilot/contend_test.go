@@ -18,6 +18,7 @@ func TestContend(t *testing.T) {
 	if testing.Short() {
 		t.Skip("minutes of network time")
 	}
+	t.Parallel()
 	set := knobs(t)
 	stock := with(t, set.Stock(), "table.shape = 5")
 	cfg := pilot.Config{

@@ -36,6 +36,7 @@ func TestOperator(t *testing.T) {
 	if testing.Short() {
 		t.Skip("minutes of network time")
 	}
+	t.Parallel()
 	set := knobs(t)
 	synctest.Test(t, func(t *testing.T) {
 		live := pilot.NewLive()

@@ -74,6 +74,7 @@ func TestBetterIsPromoted(t *testing.T) {
 	if testing.Short() {
 		t.Skip("minutes of network time")
 	}
+	t.Parallel()
 	dir := ""
 	r := run(t, func(c *pilot.Config) {
 		c.For = 6 * time.Minute // it ends as soon as the effect is seen
@@ -108,6 +109,7 @@ func TestEqualIsNotPromoted(t *testing.T) {
 	if testing.Short() {
 		t.Skip("minutes of network time")
 	}
+	t.Parallel()
 	r := run(t, func(c *pilot.Config) {
 		c.Candidate = c.Baseline
 		c.Preset = tune.Bench()
@@ -128,6 +130,7 @@ func TestHarmIsRolledBack(t *testing.T) {
 	if testing.Short() {
 		t.Skip("minutes of network time")
 	}
+	t.Parallel()
 	r := run(t, func(c *pilot.Config) { c.Candidate = with(t, c.Baseline, "lookup.alpha = 1\ntable.shape = 2") })
 	if r.Decision != tune.RolledBack || !strings.Contains(r.Why, "latency") {
 		t.Errorf("%s: %s", r.Decision, r.Why)
@@ -143,6 +146,7 @@ func TestShortRunRaces(t *testing.T) {
 	if testing.Short() {
 		t.Skip("minutes of network time")
 	}
+	t.Parallel()
 	live := pilot.NewLive()
 	r := run(t, func(c *pilot.Config) { c.Peers, c.For, c.Trials, c.Live = 56, time.Minute, 40, live })
 	race := live.Snapshot().Race

@@ -57,6 +57,7 @@ func TestService(t *testing.T) {
 	if testing.Short() {
 		t.Skip("minutes of network time")
 	}
+	t.Parallel()
 	s := serve(t, 5*time.Minute, pilot.Plan{Regime: 100 * time.Second, Mishap: 0.3, MishapAt: 4 * time.Minute}, func(cfg *pilot.Config) {
 		cfg.Baseline = with(t, cfg.Baseline, "p2p.streams_per_peer = 4")
 	})
@@ -91,6 +92,7 @@ func TestPick(t *testing.T) {
 	if testing.Short() {
 		t.Skip("minutes of network time")
 	}
+	t.Parallel()
 	running := with(t, knobs(t).Stock(), "table.shape = 5")
 	var refused [3]error
 	person := func(live *pilot.Live) {
