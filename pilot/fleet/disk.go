@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/shoalnet/shoal/knob"
 	"github.com/shoalnet/shoal/store"
 	"github.com/shoalnet/shoal/tune"
 	"github.com/shoalnet/shoal/tune/fleet"
@@ -103,6 +104,30 @@ func (j *journal) append(e tune.Entry) error {
 		j.entries = j.entries[1:]
 	}
 	return nil
+}
+
+// begin writes what is good now. That may be another's doing: it goes before what the
+// journal knows. A rollout that the journal leaves open ends as it was decided; without a
+// decision this process was killed in it, and it is rolled back.
+func (j *journal) begin(good knob.Config) error {
+	text, decision := "begins from "+good.Hash(), tune.Stopped
+	if in, open := tune.Resume(j.entries); open {
+		decision = cmp.Or(in.Decision, tune.RolledBack)
+		if decision == tune.Promoted && in.Good != good.String() { // nobody heard of it
+			decision = tune.Stopped
+		}
+		text += "; the rollout before was interrupted: " + string(decision)
+	}
+	return j.end(text, decision, good)
+}
+
+// end writes the end of a rollout.
+func (j *journal) end(text string, decision tune.Decision, good knob.Config) error {
+	data, err := json.Marshal(map[string]string{"decision": string(decision), "good": good.String()})
+	if err != nil {
+		return fmt.Errorf("fleet: %w", err)
+	}
+	return j.append(tune.Entry{Kind: tune.KindEnd, Text: text, Data: data})
 }
 
 // after returns the entries in memory with a higher number.

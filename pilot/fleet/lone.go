@@ -137,6 +137,7 @@ func (l *Lone) Run(ctx context.Context) error {
 		l.cfg.Peer.Attend(nil)
 		l.run(l.good, tune.Baseline, 0)
 		l.conductor.end()
+		l.conductor.abandon()
 		_ = l.journal.close()
 	}()
 	gathered := l.conductor.next + gatherAlone
