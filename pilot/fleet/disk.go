@@ -23,19 +23,19 @@ const (
 	journalName = "journal"    // of a service
 )
 
-// readState returns what saveState wrote, the zero State where there is none.
-func readState(dir string) (s fleet.State, err error) {
+// readState returns what saveState wrote, and whether it ever did.
+func readState(dir string) (s fleet.State, saved bool, err error) {
 	raw, err := os.ReadFile(filepath.Join(dir, stateName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
+		return s, false, nil
 	}
 	if err == nil {
 		err = json.Unmarshal(raw, &s)
 	}
 	if err != nil {
-		return s, fmt.Errorf("fleet: %s: restore it, or remove it to begin anew: %w", filepath.Join(dir, stateName), err)
+		return s, false, fmt.Errorf("fleet: %s: restore it, or remove it to begin anew: %w", filepath.Join(dir, stateName), err)
 	}
-	return s, nil
+	return s, true, nil
 }
 
 // saveState has a state on disk, whole or not at all.
