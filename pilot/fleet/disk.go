@@ -44,19 +44,8 @@ func saveState(dir string, s fleet.State) error {
 	if err != nil {
 		return fmt.Errorf("fleet: %w", err)
 	}
-	f, err := os.CreateTemp(dir, stateName+".new-") // mode 0600
-	if err != nil {
+	if err := store.Replace(filepath.Join(dir, stateName), raw); err != nil {
 		return fmt.Errorf("fleet: %w", err)
-	}
-	_, err = f.Write(raw)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, stateName))
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("fleet: %w", err), os.Remove(f.Name()))
 	}
 	return nil
 }
