@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/libp2p/go-libp2p"
 	dht "github.com/libp2p/go-libp2p-kad-dht"
@@ -17,6 +16,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/shoalnet/shoal/store"
 )
 
 // This file is for programs whose libp2p host serves nothing but the DHT: they
@@ -83,30 +84,10 @@ func createIdentity(path string) (Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("shoal: identity: %w", err)
 	}
-	if err := writeWhole(path, raw); err != nil {
+	if err := store.Replace(path, raw); err != nil {
 		return nil, fmt.Errorf("shoal: identity: %w", err)
 	}
 	return identity, nil
-}
-
-// writeWhole writes a file that is there whole or not at all.
-func writeWhole(path string, raw []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(raw)
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }
 
 // NewHost makes a host that listens on the given addresses, such as

@@ -30,8 +30,8 @@ type Result struct {
 	Err     string  // why there is no payload: an error, a panic, a worker that died of it; empty on success
 }
 
-// Func does the tasks of one kind. It should return soon after ctx ends. A panic
-// becomes the task's error.
+// Func does the tasks of one kind. It should return soon after ctx ends; what it then
+// returns is given to nobody. A panic becomes the task's error.
 type Func func(ctx context.Context, payload []byte, seed uint64) ([]byte, float64, error)
 
 // Table maps kinds to what does them. It must not change while in use.

@@ -2,6 +2,7 @@ package lab_test
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -64,6 +65,10 @@ var table = lab.Table{
 	"wait": func(ctx context.Context, _ []byte, _ uint64) ([]byte, float64, error) {
 		<-ctx.Done()
 		return nil, 0, ctx.Err()
+	},
+	"half": func(ctx context.Context, _ []byte, _ uint64) ([]byte, float64, error) {
+		<-ctx.Done()
+		return []byte("half"), 1, nil
 	},
 	// kill ends its worker as kill -9 does; given the name of a file, only if it is
 	// the first to create it.
@@ -304,6 +309,24 @@ func TestCancel(t *testing.T) {
 	})
 }
 
+// TestCancelledIsNoResult: what a task returns because it was cancelled is not delivered,
+// neither as its result nor as its failure.
+func TestCancelledIsNoResult(t *testing.T) {
+	pools(t, func(t *testing.T, p lab.Pool) {
+		for i := range 16 { // a result has no reader at times
+			ctx, cancel := context.WithCancel(t.Context())
+			tasks := make(chan lab.Task)
+			results := p.Stream(ctx, tasks)
+			tasks <- lab.Task{Kind: []string{"half", "wait"}[i%2]}
+			tasks <- lab.Task{Kind: "half"} // the first one is in hand
+			cancel()
+			for r := range results {
+				t.Fatalf("a cancelled task gave %q, %s", r.Payload, r.Err)
+			}
+		}
+	})
+}
+
 func TestCloseEndsCalls(t *testing.T) {
 	pools(t, func(t *testing.T, p lab.Pool) {
 		tasks := make(chan lab.Task, 1)
@@ -469,5 +492,23 @@ func TestServeEndsWithItsInput(t *testing.T) {
 	defer cancel()
 	if err := lab.Serve(ctx, in, new(strings.Builder), table); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v, want the context's", err)
+	}
+}
+
+// TestServeKeepsHalves: a child whose context ends does not answer what it has in hand.
+func TestServeKeepsHalves(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var begun lab.Table = map[string]lab.Func{"half": func(ctx context.Context, payload []byte, seed uint64) ([]byte, float64, error) {
+		cancel()
+		return table["half"](ctx, payload, seed)
+	}}
+	task, err := lab.Task{Kind: "half"}.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := strings.NewReader(string(binary.BigEndian.AppendUint32(nil, uint32(len(task)))) + string(task))
+	var out strings.Builder
+	if err := lab.Serve(ctx, in, &out, begun); !errors.Is(err, context.Canceled) || out.Len() > 0 {
+		t.Errorf("error %v, and an answer of %d bytes", err, out.Len())
 	}
 }

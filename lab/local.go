@@ -12,11 +12,11 @@ func Local(table Table, workers int) Pool {
 	return p
 }
 
-// local is a worker that cannot die.
+// local is a worker that cannot die, only be stopped.
 type local Table
 
 func (l local) do(ctx context.Context, task Task) (Result, error) {
-	return Table(l).Do(ctx, task), nil
+	return Table(l).Do(ctx, task), ctx.Err() // what was cancelled may be half done
 }
 
 func (local) close() {}

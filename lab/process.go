@@ -148,7 +148,11 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, table Table) error 
 		if err := task.UnmarshalBinary(body); err != nil {
 			return err
 		}
-		answer := encodeResult(table.Do(ctx, task))
+		r := table.Do(ctx, task)
+		if ctx.Err() != nil { // it may be half done
+			return ctx.Err()
+		}
+		answer := encodeResult(r)
 		if len(answer) > maxFrame {
 			answer = encodeResult(Result{Err: errTooLarge.Error()})
 		}

@@ -11,7 +11,8 @@ import (
 // Spread calls a function for 0 to n-1 from several goroutines. Each worker makes
 // its own function first, so that it need not share its scratch. Progress, if not
 // nil, is told from time to time how many are done, never from two goroutines at
-// once. The first error of a worker or the end of ctx ends all.
+// once. The first error of a worker or the end of ctx ends all; what is done when ctx
+// ends is done.
 func Spread(ctx context.Context, n, workers int, start func(worker int) func(i int) error, progress func(done, total int)) error {
 	const chunk = 256
 	var next, done atomic.Int64
@@ -41,7 +42,7 @@ func Spread(ctx context.Context, n, workers int, start func(worker int) func(i i
 		})
 	}
 	group.Wait()
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil && int(done.Load()) < n {
 		return fmt.Errorf("sim: stopped: %w", err)
 	}
 	return errors.Join(errs...)

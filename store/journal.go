@@ -57,7 +57,7 @@ func (j *Journal) open(path string) (err error) {
 	if err := j.trim(); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return syncDir(vfs.Default, filepath.Dir(path))
 }
 
 // Cut returns the length in bytes of the torn line that was cut off when the
@@ -125,13 +125,4 @@ func (j *Journal) trim() error {
 		return err
 	}
 	return j.file.Sync()
-}
-
-// syncDir makes a new file's name survive the loss of power.
-func syncDir(dir string) error {
-	d, err := vfs.Default.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

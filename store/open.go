@@ -87,7 +87,7 @@ func replaceEmpty(source, target string) error {
 	if err := os.Remove(target); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	return os.Rename(source, target)
+	return rename(vfs.Default, source, target)
 }
 
 // check reads a whole datastore and reports the first thing that is wrong. It

@@ -117,11 +117,7 @@ func (d *dataDir) save(node *dht.DHT) error {
 
 // write replaces a text file whole.
 func (d *dataDir) write(name string, lines []string) error {
-	temp := d.file(name + ".new")
-	if err := os.WriteFile(temp, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
-		return fmt.Errorf("data directory: %w", err)
-	}
-	if err := os.Rename(temp, d.file(name)); err != nil {
+	if err := store.Replace(d.file(name), []byte(strings.Join(lines, "\n")+"\n")); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	return nil

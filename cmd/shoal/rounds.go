@@ -162,7 +162,9 @@ func (a *app) compareRounds(cmd *cobra.Command, cfg, against static.RoundsConfig
 	a.partly(r.Interrupted)
 	t := newRoundsTable()
 	t.add(roundsRow(r.RoundsResult)...)
-	t.add(roundsRow(r.Against)...)
+	if r.Against.Workers > 0 { // 0: it was interrupted before the second one's first lookup
+		t.add(roundsRow(r.Against)...)
+	}
 	if err := t.write(a.stdout); err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"math"
 	"sync"
 	"time"
@@ -255,6 +254,17 @@ func (c *conductor) end() {
 	}
 }
 
+// abandon closes a rollout under way without a verdict: this process goes on, or ends as
+// it should, so that nothing speaks against the candidate.
+func (c *conductor) abandon() {
+	if in, open := tune.Resume(c.journal.entries); !open || in.Decision != "" {
+		return
+	}
+	if err := c.journal.end("given up", tune.Stopped, c.service.Baseline()); err != nil {
+		c.say("fleet: %v", err)
+	}
+}
+
 // tail is the limit of the tail: the P90 of what ran of late, were its logarithms
 // normal.
 func (c *conductor) tail() float64 {
@@ -313,12 +323,7 @@ func newConductor(cfg ServiceConfig, good knob.Config, s stage, p Proposer, j *j
 		return nil, err
 	}
 	fresh := len(j.entries) == 0
-	// What is good now may be another's doing: it goes before what this journal knows.
-	data, err := json.Marshal(map[string]string{"decision": string(tune.Stopped), "good": good.String()})
-	if err != nil {
-		return nil, fmt.Errorf("fleet: %w", err)
-	}
-	if err := j.append(tune.Entry{Kind: tune.KindEnd, Text: "begins from " + good.Hash(), Data: data}); err != nil {
+	if err := j.begin(good); err != nil {
 		return nil, err
 	}
 	if err := c.service.Restore(j.entries, int64(c.base)); err != nil {

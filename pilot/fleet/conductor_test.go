@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"encoding/json"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -62,6 +63,76 @@ func TestStopsAgain(t *testing.T) {
 			t.Errorf("it ended %v, want %v", p.seen(), want)
 		}
 	})
+}
+
+// willing is a stage of which nobody minds anything.
+type willing struct{ unwilling }
+
+func (*willing) refusing(time.Duration) string { return "" }
+
+// TestKilled: a rollout in which its coordinator was killed ends as it was decided, and
+// without a decision it is a roll back: it counts, and its knobs cool down. One that was
+// left as it should be counts as neither.
+func TestKilled(t *testing.T) {
+	good := slowLookups(t)
+	better := good.WithNumber("lookup.alpha", 2)
+	for _, c := range []struct {
+		name             string
+		decided          tune.Decision
+		abandoned        bool
+		runs             knob.Config // when the next one begins
+		promoted, rolled int
+		frozen           []string
+	}{
+		{name: "undecided", runs: good, rolled: 1, frozen: []string{"lookup.alpha"}},
+		{name: "rolled back", decided: tune.RolledBack, runs: good, rolled: 1, frozen: []string{"lookup.alpha"}},
+		{name: "promoted", decided: tune.Promoted, runs: better, promoted: 1},
+		{name: "promoted, unheard", decided: tune.Promoted, runs: good},
+		{name: "abandoned", abandoned: true, runs: good},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				j := &journal{}
+				first := tries(t, good, j)
+				if c.decided != "" {
+					if err := first.record(tune.Entry{Kind: tune.KindDecision, Text: "decided", Data: json.RawMessage(`{"decision":"` + c.decided + `"}`)}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if c.abandoned {
+					first.abandon()
+				}
+				second := tries(t, c.runs, j)
+				promoted, rolled := second.service.Tally()
+				if promoted != c.promoted || rolled != c.rolled || !second.service.Baseline().Equal(c.runs) {
+					t.Errorf("%d promoted, %d rolled back, from %s; want %d, %d", promoted, rolled, second.service.Baseline().Hash(), c.promoted, c.rolled)
+				}
+				if p := second.propose.(*planted); !slices.Equal(p.asked[0].Study.Frozen, c.frozen) {
+					t.Errorf("%v cool down, want %v", p.asked[0].Study.Frozen, c.frozen)
+				}
+			})
+		})
+	}
+}
+
+// tries returns a conductor on a journal that has tried something, if that did not cool
+// down.
+func tries(t *testing.T, good knob.Config, j *journal) *conductor {
+	t.Helper()
+	cfg := ServiceConfig{Preset: testPreset(), Schedule: -1}
+	c, err := newConductor(cfg, good, &willing{}, &planted{name: "lookup.alpha", text: "2"}, j, false, wall(), func(string, ...any) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.end)
+	c.orders = append(c.orders, tune.Ordered{Order: tune.OrderOptimize})
+	for range 4 {
+		if err := c.step(t.Context(), wall()); err != nil {
+			t.Fatal(err)
+		}
+		sleep(t.Context(), c.wake(wall()), nil)
+	}
+	return c
 }
 
 // TestSplitWindow: in a stage of 1 % of the lookups all of them count, and no peer fills

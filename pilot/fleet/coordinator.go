@@ -186,6 +186,9 @@ func (c *Coordinator) abdicate() {
 	c.mu.Lock()
 	r := c.reign
 	c.reign = nil
+	if r != nil && r.conductor != nil {
+		r.conductor.abandon()
+	}
 	c.mu.Unlock()
 	c.member.mu.Lock()
 	c.member.near = nil

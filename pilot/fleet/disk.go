@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/shoalnet/shoal/knob"
 	"github.com/shoalnet/shoal/store"
 	"github.com/shoalnet/shoal/tune"
 	"github.com/shoalnet/shoal/tune/fleet"
@@ -22,19 +23,19 @@ const (
 	journalName = "journal"    // of a service
 )
 
-// readState returns what saveState wrote, the zero State where there is none.
-func readState(dir string) (s fleet.State, err error) {
+// readState returns what saveState wrote, and whether it ever did.
+func readState(dir string) (s fleet.State, saved bool, err error) {
 	raw, err := os.ReadFile(filepath.Join(dir, stateName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
+		return s, false, nil
 	}
 	if err == nil {
 		err = json.Unmarshal(raw, &s)
 	}
 	if err != nil {
-		return s, fmt.Errorf("fleet: %s: restore it, or remove it to begin anew: %w", filepath.Join(dir, stateName), err)
+		return s, false, fmt.Errorf("fleet: %s: restore it, or remove it to begin anew: %w", filepath.Join(dir, stateName), err)
 	}
-	return s, nil
+	return s, true, nil
 }
 
 // saveState has a state on disk, whole or not at all.
@@ -43,19 +44,8 @@ func saveState(dir string, s fleet.State) error {
 	if err != nil {
 		return fmt.Errorf("fleet: %w", err)
 	}
-	f, err := os.CreateTemp(dir, stateName+".new-") // mode 0600
-	if err != nil {
+	if err := store.Replace(filepath.Join(dir, stateName), raw); err != nil {
 		return fmt.Errorf("fleet: %w", err)
-	}
-	_, err = f.Write(raw)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, stateName))
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("fleet: %w", err), os.Remove(f.Name()))
 	}
 	return nil
 }
@@ -103,6 +93,30 @@ func (j *journal) append(e tune.Entry) error {
 		j.entries = j.entries[1:]
 	}
 	return nil
+}
+
+// begin writes what is good now. That may be another's doing: it goes before what the
+// journal knows. A rollout that the journal leaves open ends as it was decided; without a
+// decision this process was killed in it, and it is rolled back.
+func (j *journal) begin(good knob.Config) error {
+	text, decision := "begins from "+good.Hash(), tune.Stopped
+	if in, open := tune.Resume(j.entries); open {
+		decision = cmp.Or(in.Decision, tune.RolledBack)
+		if decision == tune.Promoted && in.Good != good.String() { // nobody heard of it
+			decision = tune.Stopped
+		}
+		text += "; the rollout before was interrupted: " + string(decision)
+	}
+	return j.end(text, decision, good)
+}
+
+// end writes the end of a rollout.
+func (j *journal) end(text string, decision tune.Decision, good knob.Config) error {
+	data, err := json.Marshal(map[string]string{"decision": string(decision), "good": good.String()})
+	if err != nil {
+		return fmt.Errorf("fleet: %w", err)
+	}
+	return j.append(tune.Entry{Kind: tune.KindEnd, Text: text, Data: data})
 }
 
 // after returns the entries in memory with a higher number.

@@ -33,7 +33,7 @@ func TestPromotes(t *testing.T) {
 		t.Logf("promoted after %v: ratio %.3f [%.3f, %.3f]", time.Since(w.began), *status.Rollout.Effect.Ratio, *status.Rollout.Effect.Low, *status.Rollout.Effect.High)
 		w.checkQuestion(plants[w.leaders()[0]].asked[0])
 		// What was promoted is on disk, for a start without a network.
-		state, err := readState(w.members[7].cfg.Dir)
+		state, _, err := readState(w.members[7].cfg.Dir)
 		if err != nil || !strings.Contains(state.Good, "lookup.alpha = 2") {
 			t.Errorf("on disk: %+v, %v", state, err)
 		}

@@ -101,13 +101,13 @@ func NewLone(cfg LoneConfig) (*Lone, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("fleet: %w", err)
 	}
-	state, err := readState(cfg.Dir)
+	state, saved, err := readState(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
 	set := cfg.Local.Set()
 	l := &Lone{cfg: cfg, user: user{read: cfg.Usage}, guard: fleet.NewGuard(cfg.Limits), good: fleet.Graft(set.Default(), cfg.Local, Requester())}
-	if state.Good != "" {
+	if saved { // what is good may be the defaults, of which nothing is written
 		good, err := set.Parse(set.Default(), state.Good)
 		if err != nil {
 			cfg.Say("tuning: the last good configuration is of no use any more, the local one runs: %v", err)
@@ -137,6 +137,7 @@ func (l *Lone) Run(ctx context.Context) error {
 		l.cfg.Peer.Attend(nil)
 		l.run(l.good, tune.Baseline, 0)
 		l.conductor.end()
+		l.conductor.abandon()
 		_ = l.journal.close()
 	}()
 	gathered := l.conductor.next + gatherAlone

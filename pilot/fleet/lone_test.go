@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,7 +79,7 @@ func TestLoneGain(t *testing.T) {
 		if !strings.Contains(s.Changes, "lookup.alpha = 2") {
 			t.Errorf("it runs %s", s.Changes)
 		}
-		if state, err := readState(w.dir); err != nil || !strings.Contains(state.Good, "lookup.alpha = 2") {
+		if state, _, err := readState(w.dir); err != nil || !strings.Contains(state.Good, "lookup.alpha = 2") {
 			t.Errorf("on disk: %+v, %v", state, err)
 		}
 	})
@@ -183,5 +184,35 @@ func TestLoneBounds(t *testing.T) {
 				t.Errorf("%s = %s was tried: %v", name, text, p.seen())
 			}
 		})
+	}
+}
+
+// TestLoneKeepsDefault: what was promoted runs after a restart, also if nothing of it
+// differs from the defaults while the peer's own configuration does.
+func TestLoneKeepsDefault(t *testing.T) {
+	defaults := testSet(t).Default()
+	cfg := LoneConfig{Local: defaults.WithNumber("lookup.alpha", 1), Dir: t.TempDir(), Service: ServiceConfig{Schedule: -1}}
+	for _, promoted := range []string{"4", defaults.Text("lookup.alpha")} {
+		good, err := defaults.With("lookup.alpha", promoted)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for restart := range 2 {
+			p := &invented{}
+			cfg.Peer = p
+			l, err := NewLone(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if restart == 0 {
+				err = l.settle(wall(), good)
+			}
+			if err = errors.Join(err, l.journal.close()); err != nil {
+				t.Fatal(err)
+			}
+			if got := p.config.Text("lookup.alpha"); got != promoted {
+				t.Errorf("restart %d: lookup.alpha is %s, want %s as promoted", restart, got, promoted)
+			}
+		}
 	}
 }

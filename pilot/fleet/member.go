@@ -118,7 +118,7 @@ func NewMember(cfg MemberConfig) (*Member, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("fleet: %w", err)
 	}
-	state, err := readState(cfg.Dir)
+	state, _, err := readState(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,8 @@ type RoundsComparison struct {
 // gone, and with the same lookups. Buckets of equal size then hold the same members
 // under the same admission, and smaller ones of admission First, Stratified or Near
 // the first of larger ones. Progress and errors are as in RunRounds; the lookups of
-// both count.
+// both count. If ctx ends after the first, its error comes with the result of that one
+// and what there is of the second.
 func CompareRounds(ctx context.Context, cfg, against RoundsConfig, progress func(done, total int)) (RoundsComparison, error) {
 	if err := errors.Join(cfg.complete(), against.complete()); err != nil {
 		return RoundsComparison{}, err
@@ -51,12 +52,12 @@ func CompareRounds(ctx context.Context, cfg, against RoundsConfig, progress func
 		if progress != nil {
 			tell = func(done, total int) { progress(i*total+done, 2*total) }
 		}
-		if *half.out, err = measure(ctx, half.cfg, pop, hops[i], tell); err != nil && (i == 0 || !half.out.Interrupted) {
+		if *half.out, err = measure(ctx, half.cfg, pop, hops[i], tell); err != nil && (i == 0 || ctx.Err() == nil) {
 			return RoundsComparison{}, err
 		}
 	}
 	out.pair(hops)
-	out.Interrupted = out.Against.Interrupted
+	out.Interrupted = err != nil
 	return out, err
 }
 

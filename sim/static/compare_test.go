@@ -1,6 +1,8 @@
 package static
 
 import (
+	"context"
+	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -46,6 +48,30 @@ func TestCompareRefuses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
 		}
+	}
+}
+
+// What the first has shown is kept if the run ends while the tables of the second are
+// made, before any lookup of it.
+func TestCompareInterrupted(t *testing.T) {
+	cfg := RoundsConfig{Peers: 1000, Lookups: 600, Seed: 1, Workers: 1}
+	whole, err := RunRounds(t.Context(), cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	against := cfg
+	against.Tables = Explicit
+	ctx, cancel := context.WithCancel(t.Context())
+	out, err := CompareRounds(ctx, cfg, against, func(done, _ int) {
+		if done == cfg.Lookups {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) || !out.Interrupted {
+		t.Errorf("error %v, interrupted %v", err, out.Interrupted)
+	}
+	if out.Digest != whole.Digest || out.HopsMean != whole.HopsMean || out.Pairs != 0 || out.Against.Workers != 0 {
+		t.Errorf("%+v, of the first by itself %+v", out, whole)
 	}
 }
 
