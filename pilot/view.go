@@ -164,11 +164,18 @@ func (l *Live) Peers() []PeerView {
 	if fleet == nil || time.Since(cached.at) < peersFresh {
 		return slices.Clone(cached.views)
 	}
-	views := fleet.views()
+	return l.looked(fleet, fleet.views())
+}
+
+// looked keeps views of the peers of a fleet, unless that has closed meanwhile: then
+// they may be of peers that are gone, and the last ones before stay.
+func (l *Live) looked(fleet *Fleet, views []PeerView) []PeerView {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.peers = peerCache{at: time.Now(), views: views}
-	return slices.Clone(views)
+	if l.fleet == fleet {
+		l.peers = peerCache{at: time.Now(), views: views}
+	}
+	return slices.Clone(l.peers.views)
 }
 
 // running tells that the fleet is up.

@@ -28,6 +28,7 @@ func (r *Rollout) obey(now time.Duration, o Ordered) bool {
 	case OrderResume:
 		r.resume(now)
 	case OrderPromote:
+		r.ordered()
 		r.decide(now, Promoted, "a person ordered it; "+r.knownText())
 	case OrderApprove:
 		r.approve(now)
@@ -38,6 +39,13 @@ func (r *Rollout) obey(now time.Duration, o Ordered) bool {
 	case OrderOptimize: // a service's; takes says no
 	}
 	return true
+}
+
+// ordered has the stage under way end without a proof, which "better" would say.
+func (r *Rollout) ordered() {
+	if r.stage >= 0 && r.current().verdict == "" {
+		r.current().verdict = "promoted by order"
+	}
 }
 
 // takes reports whether an order has a meaning now.

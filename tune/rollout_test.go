@@ -381,6 +381,20 @@ func TestOrders(t *testing.T) {
 	}
 }
 
+// TestOrderedPromotionIsNoProof: the stage that an order to promote ends does not say "better".
+func TestOrderedPromotionIsNoProof(t *testing.T) {
+	r := start(t, options(t, knob.Request, 1))
+	for range 3 { // up to the exposure of the first stage
+		r.Ask(0)
+	}
+	r.Tell(0, OrderPromote)
+	r.Ask(0)
+	rep := r.Report()
+	if rep.Decision != Promoted || rep.Stages[0].Verdict != "promoted by order" {
+		t.Errorf("%s, the stage says %q", rep.Decision, rep.Stages[0].Verdict)
+	}
+}
+
 // TestUndoPromotion gives the order while the promotion is under way.
 func TestUndoPromotion(t *testing.T) {
 	r, w := start(t, options(t, knob.Request, 1)), newWorld(1, 0.5)

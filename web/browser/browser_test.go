@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -56,6 +57,7 @@ type command struct {
 	t     *testing.T
 	cmd   *exec.Cmd
 	url   string
+	mu    sync.Mutex
 	said  bytes.Buffer
 	ended chan error
 }
@@ -75,7 +77,7 @@ func start(t *testing.T, shoal string, args ...string) *command {
 	go func() {
 		lines := bufio.NewScanner(stderr)
 		for lines.Scan() {
-			c.said.WriteString(lines.Text() + "\n")
+			c.say(lines.Text())
 			if m := windowLine.FindStringSubmatch(lines.Text()); m != nil {
 				opened <- m[1]
 			}
@@ -86,9 +88,30 @@ func start(t *testing.T, shoal string, args ...string) *command {
 	select {
 	case c.url = <-opened:
 	case err := <-c.ended:
-		t.Fatalf("it ended: %v\n%s", err, c.said.String())
+		t.Fatalf("it ended: %v\n%s", err, c.words())
 	}
 	return c
+}
+
+func (c *command) say(line string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.said.WriteString(line + "\n")
+}
+
+// words are what it has said.
+func (c *command) words() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.said.String()
+}
+
+// show drives the browser through its window, and tells what it said if that fails.
+func (c *command) show(browser, script string, args ...string) {
+	c.t.Helper()
+	if !drive(c.t, browser, script, append([]string{c.url}, args...)...) {
+		c.t.Log(c.words())
+	}
 }
 
 // stop is Ctrl-C. It must end with status 0 within a minute, streams or not.
@@ -98,15 +121,15 @@ func (c *command) stop() {
 	select {
 	case err := <-c.ended:
 		if err != nil {
-			c.t.Errorf("after Ctrl-C: %v\n%s", err, c.said.String())
+			c.t.Errorf("after Ctrl-C: %v\n%s", err, c.words())
 		}
 	case <-time.After(time.Minute):
 		c.t.Error("it has not ended a minute after Ctrl-C")
 	}
 }
 
-// drive runs one of the scripts of drive.mjs.
-func drive(t *testing.T, browser, script string, args ...string) {
+// drive runs one of the scripts of drive.mjs and reports whether it held.
+func drive(t *testing.T, browser, script string, args ...string) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
@@ -118,6 +141,7 @@ func drive(t *testing.T, browser, script string, args ...string) {
 	if err != nil {
 		t.Errorf("%s: %v", script, err)
 	}
+	return err == nil
 }
 
 // TestNetwork opens every view on thirty real peers and holds, resumes and rolls
@@ -130,7 +154,7 @@ func TestNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	up := start(t, shoal, "up", "--peers", "30", "--for", "4m", "--seed", "7", "--candidate", candidate, "--ui", "127.0.0.1:0", "--data", t.TempDir())
-	drive(t, browser, "network", up.url)
+	up.show(browser, "network")
 	up.stop()
 }
 
@@ -145,7 +169,7 @@ func TestPromotion(t *testing.T) {
 	}
 	up := start(t, shoal, "up", "--peers", "30", "--for", "3m", "--rate", "30", "--washout", "500ms", "--seed", "7", "--candidate", candidate,
 		"--ui", "127.0.0.1:0", "--data", t.TempDir())
-	drive(t, browser, "promotion", up.url)
+	up.show(browser, "promotion")
 	up.stop()
 }
 
@@ -156,7 +180,7 @@ func TestNode(t *testing.T) {
 	first := start(t, shoal, "node", "--data", filepath.Join(dir, "a"), "--ui", "127.0.0.1:0")
 	second := start(t, shoal, "node", "--data", filepath.Join(dir, "b"), "--join", filepath.Join(dir, "a"), "--ui", "127.0.0.1:0")
 	third := start(t, shoal, "node", "--data", filepath.Join(dir, "c"), "--join", filepath.Join(dir, "a"), "--ui", "127.0.0.1:0")
-	drive(t, browser, "node", third.url)
+	third.show(browser, "node")
 	for _, c := range []*command{third, second, first} {
 		c.stop()
 	}
