@@ -47,11 +47,13 @@ const (
 	Providers              // peers by key, with an expiry
 )
 
-// Load asks for what a store holds under a key; answered by Loaded.
+// Load asks for what a store holds under a key, because Peer asked us, or for an
+// operation of ours if it is zero; answered by Loaded.
 type Load struct {
 	Ref   wire.Ref
 	Store Store
 	Key   string
+	Peer  key.ID
 }
 
 // Save asks to keep a value that Peer sent, ourselves if it is zero, or that Peer

@@ -193,8 +193,10 @@ func (v *visit) pass(ctx context.Context, requests int, before func() error) (de
 }
 
 // hold counts the memory of a message until it is released; false if there is
-// none left for the remote. A group may hold half of all, a peer an eighth, and
-// either one message.
+// none left for the remote. A group may hold half of all, a peer an eighth, neither
+// more than what is left (Choudhury and Hahne, Dynamic queue length thresholds for
+// shared-memory packet switches, 1998), and either one message. So n greedy groups come
+// to 1/(n+1) each, and as much is left for the next.
 func (v *visit) hold(size int) bool {
 	v.gate.mu.Lock()
 	defer v.gate.mu.Unlock()
@@ -212,7 +214,7 @@ func (v *visit) take(size int) bool {
 		if a.remote.peer == "" {
 			part = all / 2
 		}
-		if a.bytes > 0 && a.bytes+size > part {
+		if a.bytes > 0 && a.bytes+size > min(part, all-v.gate.bytes) {
 			return false
 		}
 	}

@@ -55,7 +55,7 @@ func resources() []knob.Knob {
 		},
 		{
 			Name: "p2p.store_queue", Unit: "jobs", Kind: knob.Int, Scale: knob.Log, Min: 16, Max: 4096, Default: "256",
-			Apply: knob.Restart, Scope: knob.Node, Costs: []string{"memory"}, Doc: "jobs that wait for the stores; more loads, and saves of others, are refused", Source: spec,
+			Apply: knob.Restart, Scope: knob.Node, Costs: []string{"memory"}, Doc: "jobs that wait for the stores; more of others are refused", Source: spec,
 		},
 		{
 			Name: "p2p.log_lookups", Unit: "operations", Kind: knob.Int, Min: 0, Max: 1024, Default: "16", Zero: "none is remembered",

@@ -239,7 +239,8 @@ func (p *Peer) until(deadline time.Duration) (context.Context, context.CancelFun
 
 // store hands a job to the workers of the stores. Where too many wait it answers at
 // once that the job cannot be done, but not if it is our own: that a value was not
-// judged would pass for that it is not valid, and what we put would not be ours.
+// judged would pass for that it is not valid, what we put would not be ours, and what
+// we hold would be looked for elsewhere.
 func (p *Peer) store(r node.Request) {
 	job := func() { p.tell(p.stores.answer(p.ctx, r)) }
 	switch {
@@ -257,6 +258,8 @@ func (p *Peer) own(request node.Request) bool {
 	switch r := request.(type) {
 	case node.Check:
 		return true
+	case node.Load:
+		return r.Peer == (key.ID{})
 	case node.Save:
 		return r.Peer == (key.ID{}) || r.Peer == p.book.self
 	default:

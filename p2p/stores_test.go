@@ -75,16 +75,20 @@ func TestStoresFull(t *testing.T) {
 		p := b.scripted(b.host(0), nil, func(o *Options) { o.Knobs = o.Knobs.WithNumber("p2p.store_queue", 16) })
 		stranger := p.book.Meet(peer.AddrInfo{ID: named(1)})
 		const jobs = 200
+		if !p.stores.save(t.Context(), node.Save{Store: node.Values, Key: "/v/z", Value: []byte("1")}) {
+			t.Fatal("a value is not stored")
+		}
 		p.owner.run(func() {
 			for range jobs {
 				p.script.asks = append(p.script.asks,
 					node.Save{Ref: 1, Store: node.Values, Key: "/v/x", Value: []byte("1"), Peer: stranger},
 					node.Save{Ref: 2, Store: node.Values, Key: "/v/y", Value: []byte("1")},
-					node.Check{Ref: 3, Key: "/v/x", Values: [][]byte{[]byte("1")}})
+					node.Check{Ref: 3, Key: "/v/x", Values: [][]byte{[]byte("1")}},
+					node.Load{Ref: 4, Store: node.Values, Key: "/v/z"})
 			}
 		})
 		time.Sleep(time.Second)
-		stored, own, judged := 0, 0, 0
+		stored, own, judged, loaded := 0, 0, 0, 0
 		for _, e := range p.seen() {
 			switch e := e.(type) {
 			case node.Saved:
@@ -97,10 +101,12 @@ func TestStoresFull(t *testing.T) {
 				if e.Best == 0 {
 					judged++
 				}
+			case node.Loaded:
+				loaded += len(e.Values)
 			}
 		}
-		if dropped := p.Counters().Dropped; dropped == 0 || stored+int(dropped) != jobs || own != jobs || judged != jobs {
-			t.Errorf("of %d each: %d of others stored and %d dropped, %d of ours stored, %d judged", jobs, stored, dropped, own, judged)
+		if dropped := p.Counters().Dropped; dropped == 0 || stored+int(dropped) != jobs || own != jobs || judged != jobs || loaded != jobs {
+			t.Errorf("of %d each: %d of others stored and %d dropped, %d of ours stored, %d judged, %d loaded", jobs, stored, dropped, own, judged, loaded)
 		}
 	})
 }

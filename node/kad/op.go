@@ -365,7 +365,8 @@ func (o *op) settled(k *protocol, now time.Duration, purpose uint64, ev node.Set
 		loaded, _ := ev.Outcome.(node.Loaded)
 		o.loaded(k, loaded)
 	case forSave: // what we hold ourselves comes first: a call that follows sees it
-		o.begin(k, Message{Type: FindNode, Key: o.body.Key, Target: o.body.Target})
+		saved, _ := ev.Outcome.(node.Saved)
+		o.saved(k, saved.OK)
 	case forCheck:
 		checked, ok := ev.Outcome.(node.Checked)
 		if !ok {
@@ -513,6 +514,17 @@ func (o *op) checked(k *protocol, best int) {
 	if o.phase != ended {
 		o.judge(k)
 	}
+}
+
+// saved goes on to the others. A put that our own store did not take ends: those who ask
+// us would hear of another value, and a better one may have come since it was judged. A
+// provide goes on, as in stock: others can still name us.
+func (o *op) saved(k *protocol, ok bool) {
+	if !ok && o.body.Op == OpPut {
+		o.finish(k, Result{Why: "the own store did not take the value: it failed, or got a better one meanwhile"})
+		return
+	}
+	o.begin(k, Message{Type: FindNode, Key: o.body.Key, Target: o.body.Target})
 }
 
 // admitted begins a put whose value is valid and not worse than ours.

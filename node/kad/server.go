@@ -85,9 +85,9 @@ func (k *protocol) storage(in node.Received, m Message) (node.Request, bool) {
 	k.serving = append(k.serving, served{id: k.ids, inbound: in.Inbound, from: in.From, message: m})
 	switch m.Type {
 	case GetValue:
-		return node.Load{Ref: ref, Store: node.Values, Key: m.Key}, true
+		return node.Load{Ref: ref, Store: node.Values, Key: m.Key, Peer: in.From}, true
 	case GetProviders:
-		return node.Load{Ref: ref, Store: node.Providers, Key: m.Key}, true
+		return node.Load{Ref: ref, Store: node.Providers, Key: m.Key, Peer: in.From}, true
 	case PutValue:
 		return node.Save{Ref: ref, Store: node.Values, Key: m.Key, Value: m.Value, Peer: in.From}, true
 	default: // AddProvider: only for oneself

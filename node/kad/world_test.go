@@ -196,7 +196,7 @@ func (w *world) store(id key.ID, p *peer, r node.Request) node.Event {
 			p.providers[r.Key] = append(p.providers[r.Key], r.Peer)
 			return node.Saved{Ref: r.Ref, OK: true}
 		}
-		ok := best([][]byte{r.Value, p.values[r.Key]}) == 0
+		ok := best([][]byte{r.Value, p.values[r.Key]}) == 0 && !bytes.HasPrefix(r.Value, []byte("unkept"))
 		if ok {
 			w.log("saves %q under %q", r.Value, r.Key)
 			p.values[r.Key] = r.Value
@@ -210,7 +210,8 @@ func (w *world) store(id key.ID, p *peer, r node.Request) node.Event {
 }
 
 // best judges as the validators of a real world do: values that begin with "bad"
-// are invalid, longer is better, and the first of equals wins.
+// are invalid, longer is better, and the first of equals wins. One that begins with
+// "unkept" is valid, but no store takes it.
 func best(values [][]byte) int {
 	at := -1
 	for i, v := range values {
