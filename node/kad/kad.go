@@ -112,6 +112,7 @@ func (k *protocol) configure() {
 	k.lookup = lookup.SettingsOf(k.peer.Knobs())
 	k.refresh.every, k.refresh.k = k.peer.Knobs().Duration("kad.refresh"), k.k
 	k.rejoin.every = k.peer.Knobs().Duration("kad.rejoin")
+	k.refresh.all = k.peer.Knobs().Choice("kad.refresh_buckets") == "all"
 	k.refresh.calm = k.peer.Knobs().Duration("kad.refresh_calm")
 }
 

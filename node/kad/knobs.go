@@ -17,9 +17,16 @@ func Knobs() []knob.Knob {
 			Source: "Kademlia paper, section 2.2",
 		},
 		{
-			Name: "kad.refresh", Kind: knob.Duration, Scale: knob.Log, Min: 0, Max: 24 * hour, Default: "10m",
+			Name: "kad.refresh", Kind: knob.Duration, Scale: knob.Log, Min: 0, Max: 24 * hour, Default: "10m", Stock: "20m",
 			Zero: "no refresh", Scope: knob.Network, Guards: []string{"success", "bytes"}, Costs: []string{"-bytes"},
 			Doc: "pause between two lookups that refresh the same bucket", Source: "go-libp2p-kad-dht: 10 min, in effect 20",
+		},
+		{
+			Name: "kad.refresh_buckets", Kind: knob.Enum, Scale: knob.Index, Choices: []string{"unfilled", "all"}, Default: "unfilled", Stock: "all",
+			Scope: knob.Network, Guards: []string{"success", "bytes"},
+			Doc: "which buckets are refreshed: unfilled, those that the lookup of the own key does not fill; " +
+				"all, up to the deepest that has a member, and the own key every half of kad.refresh",
+			Source: "go-libp2p-kad-dht's rtrefresh: all",
 		},
 		{
 			Name: "kad.refresh_calm", Kind: knob.Duration, Scale: knob.Log, Min: 0, Max: 24 * hour, Default: "1h", Stock: "0s",

@@ -6,21 +6,24 @@ import (
 	"github.com/shoalnet/shoal/key"
 	"github.com/shoalnet/shoal/node"
 	"github.com/shoalnet/shoal/stat"
+	"github.com/shoalnet/shoal/table"
 )
 
 // refresh looks up a random key of each bucket in turn, so that in every period
 // each bucket has had a lookup, spread evenly. A bucket that has had one of somebody
 // else's is left out (Kademlia paper, section 2.3), and so are the deepest: whoever
 // belongs there is found by looking for ourselves. go-libp2p-kad-dht looks into each
-// of them, to find the same peers again. And a bucket is calm of which hardly a place is
-// likely to want a peer, and hardly a request failed since its turn: it is refreshed
-// less often.
+// of them, to find the same peers again, and for itself twice as often; so do we with
+// all. And a bucket is calm of which hardly a place is likely to want a peer, and hardly
+// a request failed since its turn: it is refreshed less often.
 type refresh struct {
 	every  time.Duration // 0: never
+	all    bool          // as go-libp2p-kad-dht
 	calm   time.Duration // of calm buckets, if it is longer
 	k      int           // peers that a lookup finds
 	at     time.Duration
-	bucket int
+	turn   int
+	bucket int             // of the turn, unless it was our own key's
 	looked []time.Duration // by bucket: when a lookup for a key of it last began
 	rests  []rest          // by bucket
 }
@@ -52,13 +55,22 @@ func (r *refresh) begun(now time.Duration, p *node.Peer, target key.ID) {
 	r.looked[b] = now
 }
 
+// turns returns how many turns a period has: those of buckets and those of our own key.
+func (r *refresh) turns(t *table.Table) (buckets, self int) {
+	if r.all {
+		return t.Depth(1), 2
+	}
+	return t.Depth(r.k), 1
+}
+
 // next returns the key of the lookup that is due. The turn after the deepest
 // bucket is our own key, which fills the nearest buckets and is never left out.
 func (r *refresh) next(now time.Duration, p *node.Peer, dice *stat.Stream) (key.ID, bool) {
 	if r.every <= 0 || p.Table.Buckets() == 0 || r.at > now {
 		return key.ID{}, false
 	}
-	n := p.Table.Depth(r.k) + 1
+	buckets, self := r.turns(p.Table)
+	n := buckets + self
 	if r.at == 0 { // peers that began together must not refresh together
 		r.at = now + time.Duration(dice.Float64()*float64(r.every)/float64(n))
 	}
@@ -66,9 +78,13 @@ func (r *refresh) next(now time.Duration, p *node.Peer, dice *stat.Stream) (key.
 		return key.ID{}, false
 	}
 	r.at = now + r.every/time.Duration(n)
-	r.bucket = (r.bucket + 1) % n
-	if r.bucket == n-1 {
+	r.turn = (r.turn + 1) % n
+	if r.turn == n-1 || self > 1 && r.turn == n/2-1 {
 		return p.Self, true
+	}
+	r.bucket = r.turn
+	if self > 1 && r.turn > n/2-1 {
+		r.bucket--
 	}
 	if r.bucket < len(r.looked) && now-r.looked[r.bucket] < r.every {
 		return key.ID{}, false

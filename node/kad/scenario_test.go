@@ -66,7 +66,7 @@ func newStage(t *testing.T, td *datadriven.TestData) *stage {
 		}
 		s.lines = append(s.lines, line)
 	}
-	calm := parse(t, td, knobs(t).Stock(), "kad.replication=2\nkad.refresh=0s\nlookup.alpha=1")
+	calm := parse(t, td, knobs(t).Stock(), "kad.replication=2\nkad.refresh=0s\nkad.refresh_buckets=unfilled\nlookup.alpha=1")
 	s.add(t, node.Config{
 		Self: s.self, Space: key.Space8, Knobs: parse(t, td, calm, td.Input),
 		Server: !td.HasArg("client"), Alone: td.HasArg("alone"),

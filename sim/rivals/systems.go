@@ -138,7 +138,7 @@ func buildKademlia(admission string) func(values) (kit, error) {
 	return func(v values) (kit, error) {
 		return kademliaOf("stock",
 			"table.admission", admission, "table.shape", text(v[inBucket]), "kad.replication", text(v[inBucket]),
-			"lookup.alpha", text(v[inFlight]), "kad.refresh", v.seconds(refresh).String(), "lookup.hard", v.seconds(deadline).String())
+			"lookup.alpha", text(v[inFlight]), "kad.refresh", v.seconds(refresh).String(), "kad.refresh_buckets", "unfilled", "lookup.hard", v.seconds(deadline).String())
 	}
 }
 
