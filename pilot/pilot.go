@@ -167,6 +167,9 @@ func Run(ctx context.Context, cfg Config) (_ *Result, err error) {
 		return nil, err
 	}
 	err = r.loop(ctx)
+	if r.proof != nil { // nothing can be undone any more
+		err = errors.Join(err, r.proof.log.close())
+	}
 	if r.fleet != nil {
 		r.cfg.Say("closing the network")
 		r.live.closing()
