@@ -24,8 +24,7 @@ func Knobs() []knob.Knob {
 		{
 			Name: "kad.refresh_buckets", Kind: knob.Enum, Scale: knob.Index, Choices: []string{"unfilled", "all"}, Default: "unfilled", Stock: "all",
 			Scope: knob.Network, Guards: []string{"success", "bytes"},
-			Doc: "which buckets are refreshed: unfilled, those that the lookup of the own key does not fill; " +
-				"all, up to the deepest that has a member, and the own key every half of kad.refresh",
+			Doc:    "refreshed are the buckets that the lookup of the own key does not fill, or all that have members, and the own key twice as often",
 			Source: "go-libp2p-kad-dht's rtrefresh: all",
 		},
 		{
